@@ -1,0 +1,1 @@
+"""How a run learns: one file an algorithm, found by its module path."""

@@ -1,0 +1,55 @@
+"""ViT on scikit-learn's digits: real images, nothing to download, the first thing to run.
+
+    make train
+
+Expected: ... filled in when measured.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Settings chosen on the validation part of the training images; `arg` is not read."""
+    del arg
+    batch_size, epochs, examples = 64, 60, 1149
+    steps = epochs * examples // batch_size // 20 * 20
+    return ConfigDict(
+        {
+            "model": {
+                "name": "vision.vit",
+                "patch_size": 2,
+                "width": 64,
+                "depth": 4,
+                "heads": 4,
+                "mlp_width": 128,
+                "position_std": 0.5,
+                "pool": "gap",
+                "dropout_rate": 0.1,
+            },
+            "data": {
+                "source": {"name": "digits"},
+                "batch_size": batch_size,
+                "splits": {"train": "train[:80%]", "val": "train[80%:]", "test": "test"},
+                "transforms": ("random_rotate:10", "random_shift:1", "to_float", "standardise"),
+                "eval_transforms": ("to_float", "standardise"),
+            },
+            "task": {"name": "classification"},
+            "algorithm": {"name": "supervised"},
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 2e-3,
+                "schedule": "cosine",
+                "warmup_steps": 50,
+                "weight_decay": 0.05,
+                "clip_norm": 1.0,
+            },
+            "evaluators": (
+                {"name": "standard", "split": "val", "every": 100},
+                {"name": "standard", "split": "test"},
+                {"name": "classification", "split": "test"},
+                {"name": "attention", "split": "test"},
+            ),
+            "train": {"steps": steps, "log_every": 20, "save_every": 200},
+            "baseline": {"kind": "own", "metric": "test/accuracy", "value": None},
+        }
+    )

@@ -1,0 +1,88 @@
+"""How every program of this project ends: one clear line and an exit code, never a user's traceback."""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from training import config as configs
+from training.contracts import ConfigError, DiskError, ReportedError
+
+DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EFBIG}
+DISK_WORDS = (
+    "no space left on device",
+    "read-only file system",
+    "disk quota exceeded",
+    "resource_exhausted: no space",
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with this project's one-line errors and nearest names."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ConfigError: exit code 2."""
+        raise ConfigError(f"{message} (see --help)")
+
+    def parse(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """(arguments, overrides): overrides are "train.steps=100" of --config.train.steps=100."""
+        overrides = [a.removeprefix("--config.") for a in argv if a.startswith("--config.")]
+        rest = [a for a in argv if not a.startswith("--config.")]
+        found, unknown = self.parse_known_args(rest)
+        if unknown:
+            flags = [o for action in self._actions for o in action.option_strings]
+            near = configs.nearest(unknown[0].partition("=")[0], flags)
+            raise ConfigError(f"unknown argument {unknown[0]}: {near}")
+        if overrides and not hasattr(found, "config"):
+            raise ConfigError(f"--config.{overrides[0]}: this program takes no --config")
+        return found, overrides
+
+
+def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
+    """Calls `run(argv)` and exits: its return value, or the code of what it raised."""
+    try:
+        code = run(sys.argv[1:]) or 0
+    except ReportedError as error:
+        code = complain(error)
+    except KeyboardInterrupt:
+        print("error: interrupted; the last checkpoint is kept", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has left; nothing more can be said to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        full = disk_fault(error)
+        if full is None:
+            raise
+        code = complain(full)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(code)
+
+
+def complain(error: ReportedError) -> int:
+    """Prints the line, returns the exit code."""
+    text = " ".join(str(error).split())
+    print(f"error: {text}", file=sys.stderr)
+    return error.code
+
+
+def disk_fault(error: BaseException) -> DiskError | None:
+    """A DiskError where the error, or what caused it, is a full or unwritable disk."""
+    seen: Any = error
+    while seen is not None:
+        text = str(seen).lower()
+        if isinstance(seen, OSError) and seen.errno in DISK:
+            name = f" {seen.filename}" if seen.filename else ""
+            return DiskError(
+                f"cannot write{name}: {seen.strerror}; make room or give another --workdir, then run "
+                "the same command again (complete checkpoints are kept)"
+            )
+        for words in DISK_WORDS:
+            if words in text:
+                return DiskError(f"cannot write: {words}; complete checkpoints are kept, make room")
+        seen = seen.__cause__ or seen.__context__
+    return None

@@ -1,0 +1,52 @@
+"""What train.py settles before a run: its folder, the compilation cache, TensorFlow's early start."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from tools import parts
+from training import config as configs
+from training.contracts import DataError
+
+
+def workdir(values: Mapping[str, Any], given: str | None, fresh: bool) -> str:
+    """The run's folder: the given one, or runs/<field>/<config>-<hash>; `fresh` numbers a sibling."""
+    chosen = given or f"runs/{values['name']}-{configs.fingerprint(values)}"
+    if values["smoke"]:
+        if given is None:
+            # A smoke run proves the whole path every time; it has nothing worth resuming.
+            chosen = f"runs/smoke/{values['name']}"
+            shutil.rmtree(chosen, ignore_errors=True)
+        return chosen
+    if fresh and Path(chosen).exists():
+        return next(
+            f"{chosen}-{n}" for n in itertools.count(2) if not Path(f"{chosen}-{n}").exists()
+        )
+    return chosen
+
+
+def prepare(values: Mapping[str, Any]) -> None:
+    """Turns the persistent compilation cache on, and starts TensorFlow in a thread where it is needed."""
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or values["train"]["compilation_cache"]
+    if cache:
+        jax.config.update("jax_compilation_cache_dir", str(Path(cache).expanduser()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if not values["smoke"]:
+        from data import runtime
+
+        runtime.preload()
+
+
+def check_restore(folder: str) -> None:
+    """The last part of a smoke run: its checkpoint comes back as finite arrays."""
+    import jax.numpy as jnp
+
+    restored = parts.restore(folder, "last")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(restored.state.params):
+        if not bool(jnp.all(jnp.isfinite(leaf))):
+            raise DataError(f"{jax.tree_util.keystr(path)} is not finite after a restore")

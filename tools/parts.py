@@ -1,0 +1,249 @@
+"""Builds the parts of a config, for train.py and every tool: the one place where they meet."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from tools import find, resolve
+from training import checkpoint, mesh, optimizers
+from training import config as configs
+from training.compiled import Compiled, Selection
+from training.config import Settings
+from training.contracts import Algorithm, ConfigError, Evaluator, Pipeline, TrainState
+from training.folder import read_json
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a config builds.
+
+    Attributes:
+      settings: for `fit`.
+      algorithm: the config's, wrapped in an ensemble where train.ensemble > 1.
+      train: the training pipeline; its data is not read before its first batch.
+      evaluators: in the config's order.
+      values: the resolved config.
+    """
+
+    settings: Settings
+    algorithm: Algorithm
+    train: Pipeline
+    evaluators: tuple[Evaluator, ...]
+    values: Mapping[str, Any]
+
+    def pipeline(self, split: str) -> Pipeline:
+        """The evaluation pipeline of a split; raises ConfigError for an unknown one."""
+        return build_pipeline(self.values, split)
+
+
+def build(values: Mapping[str, Any], command: str = "", fake: bool = False) -> Parts:
+    """The parts of a resolved config; raises ConfigError where they do not fit together.
+
+    `fake`, as every smoke run: made-up data of the same shapes, without TensorFlow or a file.
+    """
+    train = configs.typed(configs.Train, values["train"], "train")
+    settings = Settings(
+        name=values["name"],
+        train=train,
+        baseline=configs.typed(configs.Baseline, values["baseline"], "baseline"),
+        mesh=configs.typed(configs.Mesh, values["mesh"], "mesh"),
+        values=values,
+        command=command,
+    )
+    for key, accepted in (("nonfinite", ("stop", "skip")), ("test_weights", ("last", "best"))):
+        configs.choose(getattr(train, key), accepted, f"train.{key}")
+    pipeline = build_train_pipeline(values, train, fake)
+    algorithm = build_algorithm(values, pipeline, train)
+    evaluators = tuple(build_evaluator(e, values, algorithm, fake) for e in values["evaluators"])
+    return Parts(settings, algorithm, pipeline, evaluators, values)
+
+
+def build_train_pipeline(
+    values: Mapping[str, Any], train: configs.Train, fake: bool = False
+) -> Pipeline:
+    """The training stream; members with data of their own get a stream each, from seed + i."""
+    if train.ensemble == 1 or train.ensemble_data == "shared":
+        return build_pipeline(values, "train", train.seed, fake)
+    members = [build_pipeline(values, "train", train.seed + i, fake) for i in range(train.ensemble)]
+
+    def batches(start: int) -> Iterator[dict[str, np.ndarray]]:
+        for group in zip(*(m.batches(start) for m in members), strict=True):
+            yield {k: np.stack([g[k] for g in group]) for k in group[0]}
+
+    specs = tuple(
+        {k: jax.ShapeDtypeStruct((train.ensemble, *s.shape), s.dtype) for k, s in spec.items()}
+        for spec in members[0].specs
+    )
+    return dataclasses.replace(members[0], specs=specs, batches=batches)
+
+
+def build_pipeline(
+    values: Mapping[str, Any], split: str, seed: int | None = None, fake: bool = False
+) -> Pipeline:
+    """A split's pipeline: for training where a seed is given, else one pass for evaluation."""
+    from data import pipeline
+
+    config, source = build_source(values)
+    train = seed is not None
+    return pipeline.build(
+        config, source, split, train=train, seed=seed or 0, fake=fake or values["smoke"]
+    )
+
+
+def build_source(values: Mapping[str, Any]) -> tuple[Any, Any]:
+    """(the pipeline's Config, the source) of the section `data`."""
+    from data import pipeline
+
+    section = dict(values["data"])
+    source = _build("data.source", section.pop("source"), "data.source")
+    return configs.typed(pipeline.Config, section, "data"), source
+
+
+def build_algorithm(
+    values: Mapping[str, Any], pipeline: Pipeline, train: configs.Train
+) -> Algorithm:
+    """Model, task, optimizers and algorithm of a config."""
+    model = _build("model", values["model"], "model", pipeline.info)
+    task = _build("task", values["task"], "task", model, pipeline.info)
+    algorithm = _build(
+        "algorithm", values["algorithm"], "algorithm", task,
+        build_optimizers(values["optimizer"], train.steps), None,
+    )  # fmt: skip
+    if train.ensemble == 1:
+        return algorithm
+    ensemble = find.part("algorithm", "ensemble")
+    config = ensemble.Config(
+        members=train.ensemble,
+        by=train.ensemble_by,
+        data=train.ensemble_data,
+        constant=tuple(pipeline.constant),
+    )
+    return ensemble.build(config, algorithm)
+
+
+def build_optimizers(section: Mapping[str, Any], steps: int) -> Any:
+    """One Optimizer, or one by network."""
+
+    def one(values: Mapping[str, Any], where: str) -> Any:
+        return optimizers.build(configs.typed(optimizers.Config, values, where), steps)
+
+    if resolve.networks(section):
+        return {k: one(v, f"optimizer.{k}") for k, v in section.items()}
+    return one(section, "optimizer")
+
+
+def _build(section: str, values: Mapping[str, Any], where: str, *args: Any) -> Any:
+    module = find.part(section, values["name"], where)
+    rest = {k: v for k, v in values.items() if k != "name"}
+    return module.build(configs.typed(module.Config, rest, where), *args)
+
+
+def build_evaluator(
+    entry: Mapping[str, Any], values: Mapping[str, Any], algorithm: Algorithm, fake: bool = False
+) -> Evaluator:
+    """One entry of the config's `evaluators`, every option stated."""
+    section = {"name": entry["name"], **entry["options"]}
+    pipeline = build_pipeline(values, entry["split"], fake=fake)
+    run = _build("evaluators", section, "evaluators", algorithm, pipeline, None)
+    return Evaluator(entry["name"], entry["split"], entry["every"], run)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A run's folder, back in memory.
+
+    Attributes:
+      parts: as the run had them.
+      compiled: on this machine's devices.
+      state: the chosen checkpoint's; for "best" only the weights that evaluation reads.
+      selection: the checkpoint's.
+      step: the update after which the weights were taken.
+    """
+
+    parts: Parts
+    compiled: Compiled
+    state: TrainState
+    selection: Selection
+    step: int
+
+
+def values_of(workdir: str) -> dict[str, Any]:
+    """The resolved config of a run's folder; raises ConfigError where it holds no run."""
+    path = epath.Path(workdir) / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{workdir} holds no run: there is no config.json in it")
+    return resolve.complete(read_json(path))
+
+
+def restore(workdir: str, which: str = "best") -> Restored:
+    """A run at its "best" (where it selected, else its last), "last", or a step's checkpoint.
+
+    "tested" is the one of the two that the run tests: what result.json speaks of.
+    """
+    folder, values = epath.Path(workdir), values_of(workdir)
+    if which == "tested":
+        which = values["train"]["test_weights"]
+    parts = build(values)
+    compiled = Compiled(
+        parts.algorithm, parts.train, _mesh(parts), parts.settings.train, parts.settings.mesh.rules
+    )
+    if not (folder / "checkpoints").exists():
+        raise ConfigError(f"--workdir={workdir} holds no complete checkpoint yet")
+    checkpoints = checkpoint.Checkpoints(folder, read_only=True)
+    try:
+        step = _checkpoint_step(checkpoints, which, workdir)
+        state, selection = checkpoints.restore(
+            step,
+            checkpoint.abstract(compiled.shapes, compiled.shardings),
+            checkpoint.abstract(compiled.selection_shapes, compiled.selection_shardings),
+        )
+    finally:
+        checkpoints.close()
+    if which == "best" and compiled.selects:
+        weights = parts.algorithm.weights(state)
+        state = compiled.best(weights, selection)
+        step = int(
+            np.max(np.asarray(selection.step), initial=step if _unselected(selection) else 0)
+        )
+    return Restored(parts, compiled, state, selection, step)
+
+
+def _unselected(selection: Selection) -> bool:
+    return bool(np.any(np.asarray(selection.step) < 0))
+
+
+def _checkpoint_step(checkpoints: checkpoint.Checkpoints, which: str, workdir: str) -> int:
+    if which in ("best", "last"):
+        step = checkpoints.latest()
+        if step is None:
+            raise ConfigError(f"--workdir={workdir} holds no complete checkpoint yet")
+        return step
+    if not which.isdigit() or int(which) not in checkpoints.steps():
+        raise ConfigError(
+            f"--checkpoint={which}: it must be tested, best, last or one of {checkpoints.steps()}"
+        )
+    fault = checkpoints.fault(int(which))
+    if fault:
+        raise ConfigError(f"--checkpoint={which} is damaged: {fault}")
+    return int(which)
+
+
+def _mesh(parts: Parts) -> jax.sharding.Mesh:
+    """The run's mesh where this machine has its devices and the batch divides, else one device."""
+    try:
+        devices = mesh.make(parts.settings.mesh)
+        mesh.check_batch(parts.train.specs[0], devices, 0)
+    except ConfigError:
+        return mesh.make(configs.Mesh(), jax.devices()[:1])
+    return devices
+
+
+def load(workdir: str, which: str = "best") -> tuple[Settings, Algorithm, TrainState]:
+    """(config, algorithm, state), as `training.load` gives them."""
+    restored = restore(workdir, which)
+    return restored.parts.settings, restored.parts.algorithm, restored.state

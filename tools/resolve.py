@@ -1,0 +1,268 @@
+"""From a config file and the command line's changes to every value that a run depends on.
+
+A config file states what it means to state; `resolve` adds the defaults of the parts that it names, so that
+each key can be changed from the command line, is checked, and stands in config.json.
+"""
+
+import ast
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tools import find
+from training import config as configs
+from training import optimizers
+from training.contracts import ConfigError
+
+PARTS = ("model", "task", "algorithm")
+DEFAULTS: dict[str, Any] = {"task": {"name": "classification"}, "algorithm": {"name": "supervised"}}
+
+
+def load_file(spec: str) -> dict[str, Any]:
+    """The plain values of "path/to/config.py[:arg]", or of a run's config.json; with its "name"."""
+    text, _, argument = spec.partition(":")
+    path = Path(text)
+    if not path.is_file() and (find.ROOT / path).is_file():
+        path = find.ROOT / path
+    if not path.is_file():
+        known = [f"configs/{n}.py" for n in find.configs()]
+        raise ConfigError(f"--config={text} does not exist: {configs.nearest(text, known)}")
+    if path.suffix == ".json":
+        try:
+            return dict(configs.plain(json.loads(path.read_text())))
+        except ValueError as error:
+            raise ConfigError(f"{path} is not JSON: {error}") from error
+    get_config = getattr(_module(path), "get_config", None)
+    if get_config is None:
+        raise ConfigError(f"{path} has no function get_config(arg)")
+    values = dict(configs.plain(get_config(argument)))
+    folder = find.ROOT / "configs"
+    inside = path.resolve().is_relative_to(folder)
+    values["name"] = (
+        str(path.resolve().relative_to(folder).with_suffix("")) if inside else path.stem
+    )
+    return values
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def resolve(
+    values: Mapping[str, Any], overrides: Sequence[str] = (), smoke: bool = False
+) -> dict[str, Any]:
+    """All values: the file's, the parts' defaults, and `overrides` ("train.steps=100").
+
+    Raises ConfigError for an unknown section, key, part or override, or a value of a wrong type.
+    """
+    raw = dict(configs.plain(values))
+    pairs = [_split(o) for o in overrides]
+    for key, text in pairs:
+        _rename(raw, key, text)
+    full = complete(raw)
+    if smoke and not full["smoke"]:
+        full = complete(shrink(full))
+    for key, text in pairs:
+        _apply(full, key, text)
+    return complete(full)
+
+
+def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` with every default, typed and plain again."""
+    for key in raw:
+        if key not in (*configs.SECTIONS, "name", "smoke"):
+            raise ConfigError(f"unknown section {key!r}: {configs.nearest(key, configs.SECTIONS)}")
+    full: dict[str, Any] = {"name": raw.get("name", "unnamed"), "smoke": raw.get("smoke", False)}
+    for section in PARTS:
+        full[section] = _part(section, raw.get(section, DEFAULTS.get(section, {})), section)
+    full["data"] = _data(raw.get("data", {}))
+    full["optimizer"] = _optimizer(raw.get("optimizer", {}))
+    full["evaluators"] = tuple(
+        _evaluator(e, f"evaluators.{i}") for i, e in enumerate(raw.get("evaluators", ()))
+    )
+    for section, cls in (
+        ("mesh", configs.Mesh), ("train", configs.Train), ("baseline", configs.Baseline),
+    ):  # fmt: skip
+        full[section] = configs.plain(configs.typed(cls, raw.get(section, {}), section))
+    return full
+
+
+def _part(section: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping) or "name" not in values:
+        known = find.names(section)
+        raise ConfigError(f"{where} has no name: it must be one of {', '.join(known)}")
+    module = find.part(section, values["name"], where)
+    rest = {k: v for k, v in values.items() if k != "name"}
+    return {"name": values["name"], **configs.plain(configs.typed(module.Config, rest, where))}
+
+
+def _data(values: Mapping[str, Any]) -> dict[str, Any]:
+    from data import pipeline
+
+    source = _part("data.source", values.get("source", {}), "data.source")
+    rest = {k: v for k, v in values.items() if k != "source"}
+    return {"source": source, **configs.plain(configs.typed(pipeline.Config, rest, "data"))}
+
+
+def _optimizer(values: Mapping[str, Any]) -> dict[str, Any]:
+    def one(section: Mapping[str, Any], where: str) -> dict[str, Any]:
+        return dict(configs.plain(configs.typed(optimizers.Config, section, where)))
+
+    if networks(values):
+        return {k: one(v, f"optimizer.{k}") for k, v in values.items()}
+    return one(values, "optimizer")
+
+
+def networks(optimizer: Mapping[str, Any]) -> bool:
+    """Whether the section holds an optimizer by network."""
+    fields = optimizers.Config.__dataclass_fields__
+    return bool(optimizer) and all(
+        isinstance(v, Mapping) and k not in fields for k, v in optimizer.items()
+    )
+
+
+def _evaluator(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    known = ("name", "split", "every", "options")
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"unknown key {where}.{key}: {configs.nearest(key, known)}")
+    options = _part(
+        "evaluators", {"name": values.get("name", ""), **values.get("options", {})}, where
+    )
+    name = options.pop("name")
+    every = values.get("every", 0)
+    if not isinstance(every, int) or isinstance(every, bool):
+        raise ConfigError(f"{where}.every is {every!r}; it must be a whole number")
+    split = str(values.get("split", "val"))
+    if split == "test" and every:
+        raise ConfigError(
+            f"{where} reads the test split every {every} steps: it is read once, after training "
+            "(every=0); evaluate on a validation split meanwhile"
+        )
+    return {"name": name, "split": split, "every": every, "options": options}
+
+
+def _split(override: str) -> tuple[str, str]:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--config.{override}: write --config.section.key=value")
+    return key, text
+
+
+def _rename(raw: dict[str, Any], key: str, text: str) -> None:
+    """A part of another name starts from its own defaults: the file's keys were the old part's."""
+    if key == "data.source.name":
+        raw["data"] = {**raw.get("data", {}), "source": {"name": text}}
+    elif key in [f"{p}.name" for p in PARTS]:
+        raw[key.split(".")[0]] = {"name": text}
+
+
+def _apply(full: dict[str, Any], key: str, text: str) -> None:
+    """Sets one value in place."""
+    *parents, last = key.split(".")
+    node: Any = full
+    done: list[str] = []
+    for parent in parents:
+        if isinstance(node, Mapping) and parent in node:
+            if isinstance(node[parent], tuple):
+                node[parent] = list(node[parent])
+            node = node[parent]
+        elif isinstance(node, list) and parent.isdigit() and int(parent) < len(node):
+            node = node[int(parent)]
+        else:
+            raise _unknown(key, full, done, parent, node)
+        done.append(parent)
+    open_ended = key.startswith(("data.splits.", "baseline.")) or ".multipliers." in key
+    if not isinstance(node, dict) or (last not in node and not open_ended):
+        raise _unknown(key, full, done, last, node)
+    if isinstance(node.get(last), Mapping) and node[last]:
+        example = f"--config.{key}.{next(iter(node[last]))}=..."
+        raise ConfigError(f"--config.{key} is a section: set one of its keys, such as {example}")
+    node[last] = _value(text, node.get(last))
+
+
+def _unknown(
+    key: str, full: Mapping[str, Any], done: Sequence[str], name: str, node: Any
+) -> ConfigError:
+    flat = configs.flatten(full)
+    close = configs.nearest(key, flat)
+    here = list(node) if isinstance(node, Mapping) else []
+    near = configs.nearest(name, here)
+    hint = (
+        f"did you mean '{'.'.join([*done, near.split(chr(39))[1]])}'?"
+        if "did you" in near
+        else close
+    )
+    return ConfigError(f"unknown key --config.{key}: {hint}")
+
+
+def _value(text: str, current: Any) -> Any:
+    if isinstance(current, bool) and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    if isinstance(current, str) and not isinstance(value, str):
+        return text
+    if isinstance(current, (tuple, list)) and isinstance(value, list):
+        return tuple(value)
+    return value
+
+
+def shrink(full: Mapping[str, Any]) -> dict[str, Any]:
+    """Any config in seconds on a CPU: TINY parts, few steps on fake data, every interval different."""
+    small = dict(full)
+    for section in PARTS:
+        small[section] = {**full[section], **find.part(section, full[section]["name"]).TINY}
+    source = full["data"]["source"]
+    tiny_source = {**source, **find.part("data.source", source["name"]).TINY}
+    accumulation = 1
+    if networks(full["optimizer"]):
+        small["optimizer"] = {k: _tiny_optimizer(v) for k, v in full["optimizer"].items()}
+    else:
+        small["optimizer"] = _tiny_optimizer(full["optimizer"])
+        accumulation = full["optimizer"]["accumulation_steps"]
+    import jax
+
+    parts = jax.device_count() * accumulation
+    small["data"] = {
+        **full["data"],
+        "source": tiny_source,
+        "batch_size": parts * max(1, 8 // parts),
+    }
+    k = 2 if full["train"]["steps_per_call"] > 1 else 1
+    small["train"] = {
+        **full["train"],
+        "steps": 12 * k,
+        "steps_per_call": k,
+        "log_every": 3 * k,
+        "save_every": 5 * k,
+        "ensemble": min(full["train"]["ensemble"], 2),
+    }
+    small["evaluators"] = tuple(
+        {
+            **e,
+            "every": 4 * k if e["every"] else 0,
+            "options": {**e["options"], **find.part("evaluators", e["name"]).TINY},
+        }
+        for e in full["evaluators"]
+    )
+    return {**small, "smoke": True}
+
+
+def _tiny_optimizer(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **section,
+        "warmup_steps": min(section["warmup_steps"], 2),
+        "decay_steps": None if section["decay_steps"] is None else 12,
+        "boundaries": tuple(range(4, 4 + 2 * len(section["boundaries"]), 2)),
+    }

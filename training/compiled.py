@@ -1,0 +1,296 @@
+"""The only caller of `jit`: an algorithm's functions, compiled for one mesh.
+
+`fit`, the evaluators and the tools go through `Compiled`. Shapes come first, then a jitted `init` with
+its output shardings, so that no array is ever whole on one device; the update donates the state and
+pins its shardings.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from training import mesh as meshes
+from training.config import Train
+from training.contracts import Algorithm, Batch, ConfigError, Means, Pipeline, TrainState, stream
+from training.stopping import build as build_rule
+
+
+@struct.dataclass
+class Selection:
+    """Which weights are the best, and who has stopped; arrays by member [m], checkpointed.
+
+    Attributes:
+      carry: the stopping rule's own memory.
+      stopped: bool; a stopped member is frozen.
+      best: `algorithm.weights` of the best evaluation so far; {} where nothing selects.
+      value, step: of that evaluation; NaN and -1 before the first.
+    """
+
+    carry: Any
+    stopped: jax.Array
+    best: Any
+    value: jax.Array
+    step: jax.Array
+
+
+class Compiled:
+    """An algorithm on a mesh: `init`, `update`, `evaluate`, `predict`, `explain`, `select`."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        pipeline: Pipeline,
+        mesh: jax.sharding.Mesh,
+        train: Train,
+        rules: tuple[tuple[Any, ...], ...] = (),
+    ) -> None:
+        self.algorithm, self.mesh, self.train, self.rules = algorithm, mesh, train, rules
+        self.pipeline = pipeline
+        self.members = algorithm.members
+        self.selects = bool(train.select.metric)
+        self.stops = train.stopping.rule != "none"
+        if (self.stops or train.test_weights == "best") and not self.selects:
+            raise ConfigError(
+                "train.stopping and train.test_weights='best' need train.select.metric "
+                "(such as 'val/accuracy')"
+            )
+        self._init_rule, self._rule = build_rule(train.select, train.stopping)
+        # Axes before the batch's own: members with data of their own.
+        self.leading = int(self.members > 1 and train.ensemble_data == "own")
+        for specs in pipeline.specs:
+            meshes.check_batch(specs, mesh, self.leading)
+        self.replicated = NamedSharding(mesh, P())
+        self.constant = jax.device_put(dict(pipeline.constant), self.replicated)
+        self._updates: dict[Any, Callable[..., Any]] = {}
+
+    @cached_property
+    def shapes(self) -> TrainState:
+        """The state's shapes, from one abstract evaluation of `init`."""
+        with jax.set_mesh(self.mesh):
+            return jax.eval_shape(self.algorithm.init, jax.random.key(0), self._example())
+
+    @cached_property
+    def shardings(self) -> TrainState:
+        """A NamedSharding for each array of the state."""
+        return meshes.place(self.shapes, self.mesh, self.rules)
+
+    def _example(self, specs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        specs = self.pipeline.specs[0] if specs is None else specs
+        shapes = {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in specs.items()}
+        return {
+            **shapes,
+            **{k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in self.constant.items()},
+        }
+
+    def init(self, seed: int) -> TrainState:
+        """The state before the first update, made in place on the mesh."""
+
+        def init() -> TrainState:
+            zeros = {k: jnp.zeros(v.shape, v.dtype) for k, v in self._example().items()}
+            return self.algorithm.init(jax.random.key(seed), zeros)
+
+        with jax.set_mesh(self.mesh):
+            return jax.jit(init, out_shardings=self.shardings)()
+
+    @cached_property
+    def selection_shapes(self) -> Selection:
+        """Shapes of the selection's arrays."""
+        return jax.eval_shape(self._init_selection, self.shapes)
+
+    @cached_property
+    def selection_shardings(self) -> Selection:
+        """Placed by the same rules as the state."""
+        return meshes.place(self.selection_shapes, self.mesh, self.rules)
+
+    def _init_selection(self, state: TrainState) -> Selection:
+        m = self.members
+        return Selection(
+            carry=self._init_rule(m),
+            stopped=jnp.zeros(m, bool),
+            # A copy: the state's own buffers are donated to the next update.
+            best=jax.tree.map(jnp.copy, self.algorithm.weights(state)) if self.selects else {},
+            value=jnp.full(m, jnp.nan, jnp.float32),
+            step=jnp.full(m, -1, jnp.int32),
+        )
+
+    def init_selection(self, state: TrainState) -> Selection:
+        """Nothing selected, nobody stopped."""
+        with jax.set_mesh(self.mesh):
+            return jax.jit(self._init_selection, out_shardings=self.selection_shardings)(state)
+
+    # --- updates
+
+    def spec_key(self, batch: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Tells batches of different shapes apart."""
+        return tuple(sorted((k, tuple(v.shape), str(v.dtype)) for k, v in batch.items()))
+
+    def stacked_specs(
+        self, specs: Mapping[str, jax.ShapeDtypeStruct]
+    ) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shapes of what one call takes: [steps_per_call, batches_per_update, ...] where not 1."""
+        axes = self._stack_axes()
+        sharding = meshes.batch_sharding(self.mesh, len(axes) + self.leading)
+        return {
+            k: jax.ShapeDtypeStruct((*axes, *v.shape), v.dtype, sharding=sharding)
+            for k, v in specs.items()
+        }
+
+    def _stack_axes(self) -> tuple[int, ...]:
+        return tuple(
+            n for n in (self.train.steps_per_call, self.algorithm.batches_per_update) if n > 1
+        )
+
+    def put_stacked(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
+        """Places what one call takes."""
+        return meshes.put(
+            batch, meshes.batch_sharding(self.mesh, len(self._stack_axes()) + self.leading)
+        )
+
+    def compile_update(self, specs: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
+        """The compiled update for batches of `specs`; compiled once and kept."""
+        stacked = self.stacked_specs(specs)
+        key = self.spec_key(stacked)
+        if key not in self._updates:
+            self._updates[key] = self.lower_update(stacked).compile()
+        return self._updates[key]
+
+    def lower_update(self, stacked: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
+        """The lowered update for the shapes that one call takes."""
+        jitted = jax.jit(
+            self._update,
+            donate_argnums=0,
+            in_shardings=(self.shardings, self.replicated, None, self.replicated),
+            out_shardings=(self.shardings, self.replicated),
+        )
+        active = jax.ShapeDtypeStruct((self.members,), bool)
+        with jax.set_mesh(self.mesh):
+            return jitted.lower(self.shapes, active, dict(stacked), self.constant)
+
+    def update(self, state: TrainState, batch: Mapping[str, jax.Array], active: Any) -> Any:
+        """One call: (state, means) after `steps_per_call` updates of the members that are `active` [m]."""
+        executable = self._updates.get(self.spec_key(batch))
+        if executable is None:
+            sizes = len(self._stack_axes())
+            specs = {k: jax.ShapeDtypeStruct(v.shape[sizes:], v.dtype) for k, v in batch.items()}
+            executable = self.compile_update(specs)
+        return executable(state, active, batch, self.constant)
+
+    def _update(
+        self, state: TrainState, active: jax.Array, batch: Batch, constant: Batch
+    ) -> tuple[TrainState, Means]:
+        def one(state: TrainState, batch: Batch) -> tuple[TrainState, Means]:
+            new, means = self.algorithm.update(state, {**batch, **constant})
+            return (freeze(active, new, state, self.members) if self.stops else new), means
+
+        if self.train.steps_per_call == 1:
+            return one(state, batch)
+        state, means = jax.lax.scan(one, state, batch, length=self.train.steps_per_call)
+        return state, jax.tree.map(lambda a: a.sum(0), means)
+
+    # --- evaluation
+
+    def put(self, batch: Mapping[str, Any]) -> dict[str, jax.Array]:
+        """This process's part of one evaluation batch, on the devices."""
+        if all(isinstance(v, jax.Array) for v in batch.values()):
+            return dict(batch)
+        return meshes.put(batch, meshes.batch_sharding(self.mesh, 0))
+
+    def evaluate(self, state: TrainState, batch: Mapping[str, Any], key: jax.Array) -> Means:
+        """`algorithm.evaluate` on one batch."""
+        return self._call("evaluate", state, batch, key)
+
+    def predict(
+        self, state: TrainState, batch: Mapping[str, Any], key: jax.Array
+    ) -> dict[str, Any]:
+        """`algorithm.predict` on one batch."""
+        return self._call("predict", state, batch, key)
+
+    def explain(
+        self, state: TrainState, batch: Mapping[str, Any], key: jax.Array
+    ) -> dict[str, Any]:
+        """`algorithm.explain` on one batch; {} where the algorithm has none."""
+        return (
+            self._call("explain", state, batch, key) if hasattr(self.algorithm, "explain") else {}
+        )
+
+    def _call(self, name: str, state: TrainState, batch: Mapping[str, Any], key: jax.Array) -> Any:
+        with jax.set_mesh(self.mesh):
+            return self._functions[name](state, self.put(batch), self.constant, key)
+
+    @cached_property
+    def _functions(self) -> dict[str, Callable[..., Any]]:
+        def jitted(name: str) -> Callable[..., Any]:
+            method = getattr(self.algorithm, name)
+            outputs = self.replicated if name == "evaluate" else None
+            return jax.jit(
+                lambda state, batch, constant, key: method(state, {**batch, **constant}, key),
+                out_shardings=outputs,
+            )
+
+        names = ("evaluate", "predict", "explain")
+        return {name: jitted(name) for name in names if hasattr(self.algorithm, name)}
+
+    # --- selection
+
+    def select(
+        self, selection: Selection, state: TrainState, metrics: Mapping[str, Any], step: int
+    ) -> Selection:
+        """The selection after an evaluation whose `metrics` are {"val/accuracy": [m]} at `step`."""
+        arrays = {k: jnp.asarray(v, jnp.float32).reshape(self.members) for k, v in metrics.items()}
+        with jax.set_mesh(self.mesh):
+            return self._select(selection, state, arrays, jnp.int32(step))
+
+    @cached_property
+    def _select(self) -> Callable[..., Selection]:
+        def select(
+            selection: Selection, state: TrainState, metrics: Any, step: jax.Array
+        ) -> Selection:
+            carry, better, stop = self._rule(selection.carry, metrics)
+            live = ~selection.stopped
+            better = better & live
+            best = freeze(better, self.algorithm.weights(state), selection.best, self.members)
+            return Selection(
+                carry=freeze(live, carry, selection.carry, self.members, always=True),
+                stopped=selection.stopped | stop,
+                best=best,
+                value=jnp.where(better, metrics[self.train.select.metric], selection.value),
+                step=jnp.where(better, step, selection.step),
+            )
+
+        return jax.jit(select, donate_argnums=0, out_shardings=self.selection_shardings)
+
+    def chosen(self, state: TrainState, selection: Selection) -> TrainState:
+        """The weights that are tested: the last, or by member the best that were selected."""
+        if self.train.test_weights == "last":
+            return state
+        return self.best(self.algorithm.weights(state), selection)
+
+    def best(self, weights: TrainState, selection: Selection) -> TrainState:
+        """By member, the selected weights, or `weights` where none were selected yet."""
+        return freeze(selection.step >= 0, selection.best, weights, self.members)
+
+
+def freeze(active: jax.Array, new: Any, old: Any, members: int, always: bool = False) -> Any:
+    """`new` where a member is `active` [m], else `old`, for trees of arrays with a leading axis [m].
+
+    A single member's arrays have no such axis unless `always` says that they do.
+    """
+
+    def one(new: jax.Array, old: jax.Array) -> jax.Array:
+        if members == 1 and not always:
+            return jnp.where(active[0], new, old)
+        return jnp.where(active.reshape((members,) + (1,) * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(one, new, old)
+
+
+def evaluation_key(state: TrainState, name: str, batch: int) -> jax.Array:
+    """The key of one evaluation batch: the run's, never a member's, so that all see the same."""
+    key = state.key if state.key.ndim == 0 else state.key[0]
+    return stream(key, name, batch)

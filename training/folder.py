@@ -1,0 +1,244 @@
+"""A run's folder: its lock, its config, and the files of records that a run appends to.
+
+metrics.jsonl and members.jsonl hold nothing of the clock, so that two runs of one config can be compared
+byte by byte; rates and seconds go to timings.jsonl. Only process 0 writes.
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from training import config as configs
+from training.contracts import ConfigError, DiskError
+
+# A resumed run may differ from its folder's config in these: where it runs and what it writes.
+FREE_ON_RESUME = (
+    "mesh.",
+    "train.log_every",
+    "train.save_every",
+    "train.keep_checkpoints",
+    "train.compilation_cache",
+)
+PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy",
+    "tensorflow-cpu", "tensorflow-datasets", "libtpu",
+)  # fmt: skip
+
+
+def write_json(path: epath.Path, value: Any) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=1, default=_jsonable) + "\n")
+    partial.replace(path)
+
+
+def read_json(path: epath.Path) -> Any:
+    """Raises ConfigError for a file that is not JSON."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return str(value)
+
+
+class Lock:
+    """Held by the process that runs in a folder; the kernel drops it however the process ends."""
+
+    def __init__(self, workdir: epath.Path) -> None:
+        self._file = None
+        if "://" in str(workdir) or jax.process_index() != 0:
+            return
+        path = Path(workdir) / ".lock"
+        self._file = path.open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            owner = self._file.read().strip() or "another process"
+            self._file.close()
+            raise ConfigError(
+                f"workdir {workdir} is in use by a live run ({owner}): wait for it, stop it, "
+                "or give another --workdir"
+            ) from None
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        self._file.flush()
+
+    def release(self) -> None:
+        """Lets another run in."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def open_folder(workdir: str, config: Mapping[str, Any]) -> epath.Path:
+    """Makes the folder, or checks that it holds a run of the same config; writes config.json.
+
+    Raises ConfigError with the keys that differ, DiskError where nothing can be written.
+    """
+    folder = epath.Path(workdir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, FileExistsError) as error:
+        raise DiskError(f"cannot make the workdir {workdir}: {error.strerror or error}") from error
+    path = folder / "config.json"
+    if path.exists():
+        check_same(read_json(path), config, workdir)
+    return folder
+
+
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any], workdir: str) -> None:
+    """Raises ConfigError unless `new` may go on where `old` stopped."""
+    changed = {
+        k: v
+        for k, v in configs.differences(old, new).items()
+        if not k.startswith(FREE_ON_RESUME) and not _longer(k, v, new)
+    }
+    if changed:
+        text = "; ".join(f"{k}: {a!r} there, {b!r} now" for k, (a, b) in changed.items())
+        raise ConfigError(
+            f"workdir {workdir} holds a run of another config ({text}): "
+            "give another --workdir, or --fresh for a new one"
+        )
+
+
+def _longer(key: str, values: tuple[Any, Any], config: Mapping[str, Any]) -> bool:
+    """Whether train.steps grows under a schedule that states its own length."""
+    if key != "train.steps" or None in values or values[1] < values[0]:
+        return False
+    optimizer = config["optimizer"]
+    sections = [optimizer] if "name" in optimizer else list(optimizer.values())
+    return all(s["schedule"] == "constant" or s["decay_steps"] is not None for s in sections)
+
+
+def environment(command: str) -> dict[str, Any]:
+    """What environment.json says: versions, devices, commit, command."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
+        "process_count": jax.process_count(),
+        "cpu_count": os.cpu_count(),
+        "hostname": socket.gethostname(),
+        "git_commit": git_commit(),
+        "command": command,
+    }
+
+
+def git_commit() -> str:
+    """The checkout's commit, with "+changes" where the tree differs from it; "" outside of git."""
+    root = Path(__file__).parent.parent
+    try:
+        options: dict[str, Any] = {"cwd": root, "capture_output": True, "text": True, "timeout": 10}
+        head = subprocess.run(["git", "rev-parse", "HEAD"], **options)
+        if head.returncode:
+            return ""
+        status = subprocess.run(["git", "status", "--porcelain", "-uno"], **options)
+        return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+class Records:
+    """The files that a run appends to, cut on resume to what its checkpoint knew."""
+
+    def __init__(
+        self, folder: epath.Path, metrics_bytes: int, members_bytes: int, step: int
+    ) -> None:
+        self.folder = folder
+        self.writes = jax.process_index() == 0
+        self._events = None
+        if not self.writes:
+            return
+        cut(folder / "metrics.jsonl", metrics_bytes)
+        cut(folder / "members.jsonl", members_bytes)
+        self._metrics_bytes, self._members_bytes = metrics_bytes, members_bytes
+        if "://" not in str(folder):
+            from tensorboardX import SummaryWriter  # 0.3 s that --print_config need not wait for
+
+            self._events = SummaryWriter(str(folder), purge_step=step or None)
+
+    def metrics(self, step: int, split: str, scalars: Mapping[str, Any]) -> dict[str, Any]:
+        """Appends one line; arrays [m] become mean and std here, and values in members.jsonl."""
+        line: dict[str, Any] = {"step": step, "split": split}
+        members: dict[str, Any] = {}
+        for name, value in scalars.items():
+            value = np.asarray(value, np.float64)
+            if value.ndim == 0 or value.size == 1:
+                line[name] = number(value.reshape(()))
+            else:
+                line[name], line[f"{name}_std"] = number(value.mean()), number(value.std(ddof=1))
+                members[name] = [number(v) for v in value]
+        if self.writes:
+            self._metrics_bytes += append(self.folder / "metrics.jsonl", line)
+            if members:
+                self._members_bytes += append(
+                    self.folder / "members.jsonl", {"step": step, "split": split, **members}
+                )
+            if self._events is not None:
+                for name in scalars:
+                    if line[name] is not None:
+                        self._events.add_scalar(f"{split}/{name}", line[name], step)
+        return line
+
+    def timing(self, values: Mapping[str, Any]) -> None:
+        """Appends one line to timings.jsonl."""
+        if self.writes:
+            append(self.folder / "timings.jsonl", dict(values))
+
+    def lengths(self) -> tuple[int, int]:
+        """(metrics_bytes, members_bytes) of what was appended so far."""
+        return (self._metrics_bytes, self._members_bytes) if self.writes else (0, 0)
+
+    def close(self) -> None:
+        """Flushes TensorBoard's file."""
+        if self._events is not None:
+            self._events.close()
+
+
+def number(value: Any) -> float | None:
+    """A float that JSON has: None for NaN and infinities."""
+    return float(value) if np.isfinite(value) else None
+
+
+def append(path: epath.Path, line: Mapping[str, Any]) -> int:
+    """Appends a line of JSON and returns its length in bytes."""
+    data = (json.dumps(line, default=_jsonable) + "\n").encode()
+    with path.open("ab") as file:
+        file.write(data)
+    return len(data)
+
+
+def cut(path: epath.Path, length: int) -> None:
+    """Cuts a file to `length` bytes; what a checkpoint did not know will be written again."""
+    if not path.exists():
+        return
+    if "://" in str(path):
+        path.write_bytes(path.read_bytes()[:length])
+        return
+    with Path(path).open("r+b") as file:
+        file.truncate(length)

@@ -1,0 +1,106 @@
+"""What a person sees of a run: a bar on a terminal, plain lines anywhere else."""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+log = logging.getLogger("reprise")
+
+
+def setup_logging() -> None:
+    """Lines of this project on stderr, those of others only where they are errors."""
+    if log.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+def show(scalars: Mapping[str, Any]) -> str:
+    """'loss 0.712  accuracy 0.7931' of a record line."""
+    hidden = ("step", "split", "nonfinite")
+    parts = [
+        f"{k} {v:.4g}"
+        for k, v in scalars.items()
+        if k not in hidden and not k.endswith("_std") and isinstance(v, (int, float))
+    ]
+    return "  ".join(parts)
+
+
+class Progress:
+    """A bar with rate, time left and the last metrics; log lines where stderr is no terminal."""
+
+    def __init__(self, total: int, start: int, batch_size: int, name: str) -> None:
+        self.total, self.start, self.batch_size = total, start, batch_size
+        self._began = time.monotonic()
+        self._bar = None
+        self._last: dict[str, str] = {}
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("[dim]{task.fields[metrics]}"),
+                console=Console(stderr=True),
+                refresh_per_second=4,
+            )
+            self._task = self._bar.add_task(
+                name, total=total, completed=start, rate="compiling", metrics=""
+            )
+
+    def __enter__(self) -> "Progress":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def first_step(self) -> None:
+        """Rates count from here: compiling is over."""
+        self._began = time.monotonic()
+
+    def advance(self, step: int) -> None:
+        """`step` updates are done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, rate=self._rate(step))
+
+    def metrics(self, line: Mapping[str, Any]) -> None:
+        """Shows a record line."""
+        if self._bar is None:
+            step, split = line["step"], line["split"]
+            left = self._left(step)
+            log.info("step %d/%d  %s  %s%s", step, self.total, split, show(line), left)
+        else:
+            self._last[line["split"]] = show({k: line[k] for k in list(line)[2:5]})
+            text = "  ".join(f"{k}: {v}" for k, v in self._last.items())
+            self._bar.update(self._task, metrics=text)
+
+    def _speed(self, step: int) -> float:
+        return (step - self.start) / max(time.monotonic() - self._began, 1e-9)
+
+    def _rate(self, step: int) -> str:
+        return f"{self._speed(step) * self.batch_size:,.0f} examples/s"
+
+    def _left(self, step: int) -> str:
+        if step <= self.start or step >= self.total:
+            return ""
+        seconds = (self.total - step) / max(self._speed(step), 1e-9)
+        return f"  ({self._rate(step)}, {seconds:.0f} s left)"

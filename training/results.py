@@ -1,0 +1,84 @@
+"""result.json: the number of a run, by seed, with its interval, beside the number it is measured against."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+from scipy.special import stdtrit
+
+from training import config as configs
+from training.compiled import Selection
+from training.contracts import Pipeline
+from training.folder import number, read_json
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """The t-interval of the mean of independent repeats; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2)) * error
+    return mean - half, mean + half
+
+
+def result(
+    config: configs.Settings,
+    selection: Selection,
+    scalars: Mapping[str, Any],
+    step: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """What result.json says, from the last evaluation's `scalars` {"test/accuracy": value or [m]}."""
+    baseline, train = config.baseline, config.train
+    values = [number(v) for v in np.atleast_1d(scalars.get(baseline.metric, np.nan))]
+    known = [v for v in values if v is not None]
+    bounds = interval(known) if len(known) == len(values) else None
+    members = train.ensemble > 1
+    return {
+        "name": config.name,
+        "metric": baseline.metric,
+        "value": float(np.mean(known)) if known and len(known) == len(values) else None,
+        "values": values,
+        "interval": list(bounds) if bounds else None,
+        "seeds": [f"{train.seed}.{i}" for i in range(train.ensemble)] if members else [train.seed],
+        "scalars": {k: _mean(v) for k, v in scalars.items()},
+        "selected": _selected(train, selection, members),
+        "baseline": configs.plain(baseline),
+        "steps": step,
+        "seconds": round(seconds, 3),
+        "status": "done",
+    }
+
+
+def _mean(value: Any) -> float | None:
+    return number(np.mean(np.asarray(value, np.float64)))
+
+
+def _selected(train: configs.Train, selection: Selection, members: bool) -> dict[str, Any] | None:
+    if not train.select.metric:
+        return None
+    values = [number(v) for v in np.asarray(selection.value)]
+    steps = [int(s) for s in np.asarray(selection.step)]
+    return {
+        "metric": train.select.metric,
+        "value": values if members else values[0],
+        "step": steps if members else steps[0],
+        "tested": train.test_weights,
+    }
+
+
+def finished(path: epath.Path, steps: int) -> dict[str, Any] | None:
+    """The result of a run that is done, unless it was asked for more steps since."""
+    file = path / "result.json"
+    if not file.exists():
+        return None
+    found = read_json(file)
+    before = read_json(path / "config.json")["train"]["steps"]
+    return found if found.get("status") == "done" and before >= steps else None
+
+
+def batch_size(pipeline: Pipeline, axis: int) -> int:
+    """Examples in a global batch; 0 where batches are empty (an algorithm that acts)."""
+    specs = list(pipeline.specs[0].values())
+    return int(specs[0].shape[axis]) if specs and specs[0].shape else 0
