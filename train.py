@@ -1,7 +1,8 @@
-"""Trains a config: python train.py --config=configs/vision/vit_digits.py [--config.section.key=value].
+"""Trains a config: python train.py --config=configs/vision/vit_digits.py
+[--config.section.key=value].
 
-Builds the parts of the config and hands them to training.loop.fit; a run that was stopped goes on where it
-was, and a run that is done prints its table again. README.md has the rest.
+Builds the parts of the config and hands them to training.loop.fit; a run that was stopped goes on
+where it was, and a run that is done prints its table again. README.md has the rest.
 """
 
 import os

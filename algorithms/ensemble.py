@@ -41,6 +41,9 @@ class Config:
     constant: tuple[str, ...] = ()
 
 
+TINY: dict[str, Any] = {}
+
+
 def build(config: Config, algorithm: Algorithm) -> "Ensemble":
     """An Algorithm of `config.members` members; it has `explain` where `algorithm` has.
 

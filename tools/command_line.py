@@ -1,20 +1,32 @@
-"""How every program of this project ends: one clear line and an exit code, never a user's traceback."""
+"""How every program of this project ends: one clear line and an exit code, never a traceback."""
 
 import argparse
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
+from tools import find
 from training import config as configs
 from training.contracts import ConfigError, DiskError, ReportedError
 
-DISK = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EFBIG}
+DISK = {
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.ENOTDIR,
+}
 DISK_WORDS = (
     "no space left on device",
     "read-only file system",
     "disk quota exceeded",
+    "file too large",
     "resource_exhausted: no space",
 )
 
@@ -54,12 +66,15 @@ def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
-        full = disk_fault(error)
-        if full is None:
+        fault = disk_fault(error) or part_fault(error)
+        if fault is None:
             raise
-        code = complain(full)
+        code = complain(fault)
     sys.stdout.flush()
     sys.stderr.flush()
+    if code == DiskError.code:
+        # Writers that still hold unwritten bytes would fail again, each with its own traceback.
+        os._exit(code)
     sys.exit(code)
 
 
@@ -70,6 +85,20 @@ def complain(error: ReportedError) -> int:
     return error.code
 
 
+def part_fault(error: BaseException) -> ConfigError | None:
+    """A ConfigError where a part refused a value of its config: a ValueError that its code raises.
+
+    A ValueError from a library below a part, or of a line that does not say `raise`, is a bug.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not isinstance(error, ValueError) or not frames:
+        return None
+    last = frames[-1]
+    inside = any(Path(last.filename).is_relative_to(find.ROOT / f) for f in find.FOLDERS.values())
+    raised = (last.line or "").startswith("raise ")
+    return ConfigError(f"the config does not fit: {error}") if inside and raised else None
+
+
 def disk_fault(error: BaseException) -> DiskError | None:
     """A DiskError where the error, or what caused it, is a full or unwritable disk."""
     seen: Any = error
@@ -78,8 +107,8 @@ def disk_fault(error: BaseException) -> DiskError | None:
         if isinstance(seen, OSError) and seen.errno in DISK:
             name = f" {seen.filename}" if seen.filename else ""
             return DiskError(
-                f"cannot write{name}: {seen.strerror}; make room or give another --workdir, then run "
-                "the same command again (complete checkpoints are kept)"
+                f"cannot write{name}: {seen.strerror}; make room or give another --workdir, then "
+                "run the same command again (complete checkpoints are kept)"
             )
         for words in DISK_WORDS:
             if words in text:

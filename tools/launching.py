@@ -1,4 +1,4 @@
-"""What train.py settles before a run: its folder, the compilation cache, TensorFlow's early start."""
+"""What train.py settles before a run: its folder, the compilation cache, TensorFlow's start."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ from training.contracts import DataError
 
 
 def workdir(values: Mapping[str, Any], given: str | None, fresh: bool) -> str:
-    """The run's folder: the given one, or runs/<field>/<config>-<hash>; `fresh` numbers a sibling."""
+    """The run's folder: as given, or runs/<field>/<config>-<hash>; `fresh` numbers a sibling."""
     chosen = given or f"runs/{values['name']}-{configs.fingerprint(values)}"
     if values["smoke"]:
         if given is None:
@@ -31,7 +31,7 @@ def workdir(values: Mapping[str, Any], given: str | None, fresh: bool) -> str:
 
 
 def prepare(values: Mapping[str, Any]) -> None:
-    """Turns the persistent compilation cache on, and starts TensorFlow in a thread where it is needed."""
+    """Turns the persistent compilation cache on, and starts TensorFlow in a thread where needed."""
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or values["train"]["compilation_cache"]
     if cache:
         jax.config.update("jax_compilation_cache_dir", str(Path(cache).expanduser()))

@@ -108,6 +108,8 @@ def build_algorithm(
     values: Mapping[str, Any], pipeline: Pipeline, train: configs.Train
 ) -> Algorithm:
     """Model, task, optimizers and algorithm of a config."""
+    if values["algorithm"]["name"] == "ensemble":
+        raise ConfigError("algorithm.name is 'ensemble': keep the algorithm, set train.ensemble=N")
     model = _build("model", values["model"], "model", pipeline.info)
     task = _build("task", values["task"], "task", model, pipeline.info)
     algorithm = _build(

@@ -1,12 +1,15 @@
 """From a config file and the command line's changes to every value that a run depends on.
 
-A config file states what it means to state; `resolve` adds the defaults of the parts that it names, so that
-each key can be changed from the command line, is checked, and stands in config.json.
+A config file states what it means to state; `resolve` adds the defaults of the parts that it names,
+so that each key can be changed from the command line, is checked, and stands in config.json.
 """
 
 import ast
+import difflib
 import importlib.util
+import inspect
 import json
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -31,20 +34,48 @@ def load_file(spec: str) -> dict[str, Any]:
         known = [f"configs/{n}.py" for n in find.configs()]
         raise ConfigError(f"--config={text} does not exist: {configs.nearest(text, known)}")
     if path.suffix == ".json":
-        try:
-            return dict(configs.plain(json.loads(path.read_text())))
-        except ValueError as error:
-            raise ConfigError(f"{path} is not JSON: {error}") from error
-    get_config = getattr(_module(path), "get_config", None)
-    if get_config is None:
-        raise ConfigError(f"{path} has no function get_config(arg)")
-    values = dict(configs.plain(get_config(argument)))
+        return _json(path)
+    values = _called(path, argument)
     folder = find.ROOT / "configs"
     inside = path.resolve().is_relative_to(folder)
     values["name"] = (
         str(path.resolve().relative_to(folder).with_suffix("")) if inside else path.stem
     )
     return values
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path} holds no sections, as a run's config.json does")
+    return dict(configs.plain(values))
+
+
+def _called(path: Path, argument: str) -> dict[str, Any]:
+    """What the file's get_config returns; what it raises is the file's fault, told by its line."""
+    try:
+        get_config = getattr(_module(path), "get_config", None)
+        if get_config is None:
+            raise ConfigError(f"{path} has no function get_config(arg)")
+        takes = inspect.signature(get_config).parameters
+        if argument and not takes:
+            raise ConfigError(f"{path} takes no argument, and {argument!r} follows its colon")
+        values = configs.plain(get_config(argument) if takes else get_config())
+    except ConfigError:
+        raise
+    except SyntaxError as error:
+        raise ConfigError(f"{path}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        where = f"{path}, line {lines[-1]}" if lines else str(path)
+        raise ConfigError(f"{where}: {type(error).__name__}: {error}") from error
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path}: get_config must return a ConfigDict, not {values!r}")
+    return dict(values)
 
 
 def _module(path: Path) -> ModuleType:
@@ -80,6 +111,7 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
     for key in raw:
         if key not in (*configs.SECTIONS, "name", "smoke"):
             raise ConfigError(f"unknown section {key!r}: {configs.nearest(key, configs.SECTIONS)}")
+    _check_kinds(raw)
     full: dict[str, Any] = {"name": raw.get("name", "unnamed"), "smoke": raw.get("smoke", False)}
     for section in PARTS:
         full[section] = _part(section, raw.get(section, DEFAULTS.get(section, {})), section)
@@ -93,6 +125,18 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
     ):  # fmt: skip
         full[section] = configs.plain(configs.typed(cls, raw.get(section, {}), section))
     return full
+
+
+def _check_kinds(raw: Mapping[str, Any]) -> None:
+    """Sections hold keys; `evaluators` is a list of such."""
+    for key in configs.SECTIONS:
+        value = raw.get(key, {})
+        if key != "evaluators" and not isinstance(value, Mapping):
+            raise ConfigError(f"{key} is {value!r}; it must be a section with keys")
+    evaluators = raw.get("evaluators", ())
+    listed = isinstance(evaluators, (list, tuple))
+    if not listed or not all(isinstance(e, Mapping) for e in evaluators):
+        raise ConfigError(f"evaluators is {evaluators!r}; it must be a list of sections with keys")
 
 
 def _part(section: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -192,16 +236,14 @@ def _apply(full: dict[str, Any], key: str, text: str) -> None:
 def _unknown(
     key: str, full: Mapping[str, Any], done: Sequence[str], name: str, node: Any
 ) -> ConfigError:
-    flat = configs.flatten(full)
-    close = configs.nearest(key, flat)
-    here = list(node) if isinstance(node, Mapping) else []
-    near = configs.nearest(name, here)
-    hint = (
-        f"did you mean '{'.'.join([*done, near.split(chr(39))[1]])}'?"
-        if "did you" in near
-        else close
-    )
-    return ConfigError(f"unknown key --config.{key}: {hint}")
+    # Where its section exists the key is looked for in there, else among all keys there are.
+    here = list(node) if done and isinstance(node, Mapping) else []
+    if difflib.get_close_matches(name, here, cutoff=0.5):
+        prefix = ".".join(done)
+        return ConfigError(
+            f"unknown key --config.{key}: {configs.nearest(name, here)} (in {prefix})"
+        )
+    return ConfigError(f"unknown key --config.{key}: {configs.nearest(key, configs.flatten(full))}")
 
 
 def _value(text: str, current: Any) -> Any:

@@ -23,7 +23,7 @@ def amount(metric: str, value: float | None) -> str:
 
 
 def estimate(metric: str, value: float | None, interval: Any, of: str) -> str:
-    """An amount with the 95 % interval of its mean, where there is one, and of what it is the mean."""
+    """An amount; where it is a mean, with its 95 % interval and of what it is the mean."""
     text = amount(metric, value)
     if not interval:
         return text

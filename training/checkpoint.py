@@ -1,8 +1,8 @@
 """Checkpoints: TrainState, Selection and RunState through Orbax, asynchronous and atomic.
 
-`checkpoints/<step>/` holds the items `state`, `selection` and `run`; `checkpoints/<step>.sha256` beside
-it holds the sum of every file, written when the save is complete and verified before a restore. The
-newest good one is restored; a damaged one is named in a warning and passed over.
+`checkpoints/<step>/` holds the items `state`, `selection` and `run`; `checkpoints/<step>.sha256`
+beside it holds the sum of every file, written when the save is complete and verified before a
+restore. The newest good one is restored; a damaged one is named in a warning and passed over.
 """
 
 import hashlib
@@ -30,7 +30,8 @@ class RunState:
     Attributes:
       step: updates done.
       data_offset: batches that the data stream is ahead of the step (after a rollback).
-      metrics_bytes, members_bytes: lengths of the two metric files; on resume they are cut to these.
+      metrics_bytes, members_bytes: lengths of the two metric files; on resume they are cut to
+        these.
       open_means: {name: (totals, counts)} of the updates since the last log line.
       seconds: time spent in earlier processes.
       format: version of this layout.
@@ -71,7 +72,8 @@ def unpack_means(packed: Mapping[str, Any]) -> dict[str, Mean]:
 class Checkpoints:
     """The checkpoints of one run's folder.
 
-    `read_only` is for who looks at a folder in which a run may be alive: its half-written saves stay.
+    `read_only` is for who looks at a folder in which a run may be alive: its half-written saves
+    stay.
     """
 
     def __init__(self, workdir: Any, keep: int = 2, read_only: bool = False) -> None:
@@ -144,7 +146,8 @@ class Checkpoints:
         """What is wrong with a checkpoint's files, or None."""
         manifest = self._manifest(step)
         if not manifest.exists():
-            # Orbax makes a folder visible only when it is complete: the process died before signing.
+            # Orbax makes a folder visible only when it is complete: the process died before
+            # signing.
             return None
         try:
             expected = json.loads(manifest.read_text())

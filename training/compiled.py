@@ -1,8 +1,8 @@
 """The only caller of `jit`: an algorithm's functions, compiled for one mesh.
 
-`fit`, the evaluators and the tools go through `Compiled`. Shapes come first, then a jitted `init` with
-its output shardings, so that no array is ever whole on one device; the update donates the state and
-pins its shardings.
+`fit`, the evaluators and the tools go through `Compiled`. Shapes come first, then a jitted `init`
+with its output shardings, so that no array is ever whole on one device; the update donates the
+state and pins its shardings.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -18,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 from training import mesh as meshes
 from training.config import Train
 from training.contracts import Algorithm, Batch, ConfigError, Means, Pipeline, TrainState, stream
+from training.packing import Packed
 from training.stopping import build as build_rule
 
 
@@ -73,7 +75,7 @@ class Compiled:
     def shapes(self) -> TrainState:
         """The state's shapes, from one abstract evaluation of `init`."""
         with jax.set_mesh(self.mesh):
-            return jax.eval_shape(self.algorithm.init, jax.random.key(0), self._example())
+            return jax.eval_shape(self._init, np.int32(0), self._example())
 
     @cached_property
     def shardings(self) -> TrainState:
@@ -88,15 +90,18 @@ class Compiled:
             **{k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in self.constant.items()},
         }
 
+    def _init(self, seed: jax.Array, example: Batch) -> TrainState:
+        return self.algorithm.init(jax.random.key(seed), example)
+
     def init(self, seed: int) -> TrainState:
         """The state before the first update, made in place on the mesh."""
 
-        def init() -> TrainState:
+        def init(seed: jax.Array) -> TrainState:
             zeros = {k: jnp.zeros(v.shape, v.dtype) for k, v in self._example().items()}
-            return self.algorithm.init(jax.random.key(seed), zeros)
+            return self._init(seed, zeros)
 
         with jax.set_mesh(self.mesh):
-            return jax.jit(init, out_shardings=self.shardings)()
+            return jax.jit(init, out_shardings=self.shardings)(np.int32(seed))
 
     @cached_property
     def selection_shapes(self) -> Selection:
@@ -133,7 +138,7 @@ class Compiled:
     def stacked_specs(
         self, specs: Mapping[str, jax.ShapeDtypeStruct]
     ) -> dict[str, jax.ShapeDtypeStruct]:
-        """The shapes of what one call takes: [steps_per_call, batches_per_update, ...] where not 1."""
+        """The shapes that one call takes: [steps_per_call, batches_per_update, ...] where not 1."""
         axes = self._stack_axes()
         sharding = meshes.batch_sharding(self.mesh, len(axes) + self.leading)
         return {
@@ -173,7 +178,7 @@ class Compiled:
             return jitted.lower(self.shapes, active, dict(stacked), self.constant)
 
     def update(self, state: TrainState, batch: Mapping[str, jax.Array], active: Any) -> Any:
-        """One call: (state, means) after `steps_per_call` updates of the members that are `active` [m]."""
+        """One call: (state, Packed means) of `steps_per_call` updates of `active` [m] members."""
         executable = self._updates.get(self.spec_key(batch))
         if executable is None:
             sizes = len(self._stack_axes())
@@ -183,15 +188,17 @@ class Compiled:
 
     def _update(
         self, state: TrainState, active: jax.Array, batch: Batch, constant: Batch
-    ) -> tuple[TrainState, Means]:
+    ) -> tuple[TrainState, Packed]:
         def one(state: TrainState, batch: Batch) -> tuple[TrainState, Means]:
             new, means = self.algorithm.update(state, {**batch, **constant})
             return (freeze(active, new, state, self.members) if self.stops else new), means
 
         if self.train.steps_per_call == 1:
-            return one(state, batch)
-        state, means = jax.lax.scan(one, state, batch, length=self.train.steps_per_call)
-        return state, jax.tree.map(lambda a: a.sum(0), means)
+            state, means = one(state, batch)
+        else:
+            state, means = jax.lax.scan(one, state, batch, length=self.train.steps_per_call)
+            means = jax.tree.map(lambda a: a.sum(0), means)
+        return state, Packed.of(means)
 
     # --- evaluation
 
@@ -277,7 +284,8 @@ class Compiled:
 
 
 def freeze(active: jax.Array, new: Any, old: Any, members: int, always: bool = False) -> Any:
-    """`new` where a member is `active` [m], else `old`, for trees of arrays with a leading axis [m].
+    """`new` where a member is `active` [m], else `old`, for trees of arrays with a leading axis
+    [m].
 
     A single member's arrays have no such axis unless `always` says that they do.
     """

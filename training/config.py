@@ -1,8 +1,8 @@
 """From a config's plain values to frozen dataclasses, and one clear line where they do not fit.
 
 A config is a nested mapping with the sections of `SECTIONS`. `typed` turns a mapping into the
-dataclass of the part that it builds: an unknown key or a value of a wrong type names the key, where it
-stands and what would be right.
+dataclass of the part that it builds: an unknown key or a value of a wrong type names the key, where
+it stands and what would be right.
 """
 
 import dataclasses
@@ -35,7 +35,8 @@ SECTIONS = (
 
 @dataclass(frozen=True)
 class Mesh:
-    """Sizes of the device mesh's axes; -1 takes what the others leave. A batch is split over data x fsdp.
+    """Sizes of the device mesh's axes; -1 takes what the others leave. A batch is split over data x
+    fsdp.
 
     `rules` place arrays by path: (regular expression, axis or None by dimension); the first that is
     found in the path wins, and what none names follows the default of training/mesh.py.
@@ -55,7 +56,8 @@ class Train:
     Attributes:
       steps: updates in all.
       seed: of the parameters, the data order and every other random choice.
-      steps_per_call: updates in one call of the compiled function; all intervals are multiples of it.
+      steps_per_call: updates in one call of the compiled function; all intervals are multiples of
+        it.
       log_every, save_every: updates between log lines and between checkpoints (0: only at the end).
       ensemble, ensemble_by, ensemble_data: members trained at once, "vmap" | "unroll" | "loop",
         "shared" | "own" data order.
@@ -102,7 +104,8 @@ class Baseline:
       metric: such as "test/accuracy", the name in result.json.
       value: in the metric's own unit (accuracy in [0, 1]); None where there is none to state.
       direction: "max" | "min".
-      tolerance: how far below `value` the worse end of our interval may lie; None: the rule's default.
+      tolerance: how far below `value` the worse end of our interval may lie; None: the rule's
+        default.
       source: arXiv id and table, or repository and file.
       protocol: what the source did, and where this config differs.
       verified: whether that source was read.

@@ -21,7 +21,7 @@ _SECTIONS = {
     "reliability": "Reliability",
 }
 # The kinds of figures that want a page's whole width.
-_WIDE = ("images", "frames", "heat_picture", "graph")
+_WIDE = ("images", "heat_picture")
 _FIRST_CURVES = ("loss", "accuracy", "learning_rate")
 # The colour of a split is the same in every plot.
 _COLOURS = {"train": 0, "val": 1, "test": 2}
@@ -51,6 +51,12 @@ def curves(run: Run) -> Iterator[dict[str, Any]]:
             log = False if percent or name == "learning_rate" else None
             inside = mark is not None and len(curve.x) and curve.x[0] <= mark[0] <= curve.x[-1]
             yield plots.draw_curve(curve, percent, log, mark if inside else None, _COLOURS)
+
+
+def curves_note(run: Run) -> str:
+    """What the curves of an ensemble are; '' for a single model."""
+    members = section(run.config, "train").get("ensemble") or 1
+    return f"mean and std of {members} members" if members > 1 else ""
 
 
 def _curve(run: Run, splits: list[str], name: str) -> Curve | None:
@@ -111,8 +117,9 @@ def numbers(run: Run) -> Iterator[dict[str, Any]]:
     splits += sorted(s for s in run.metrics if s not in splits)
     last = {split: run.last(split) for split in splits}
     names = dict.fromkeys(n for values in last.values() for n in values if not n.endswith("_std"))
+    ordered = [name for name in _FIRST_CURVES if name in names]
     rows = []
-    for name in names:
+    for name in ordered + [name for name in names if name not in ordered]:
         if name in _HIDDEN and not any(last[s].get(name) for s in splits):
             continue
         cells = []
@@ -197,12 +204,10 @@ def environment(run: Run) -> dict[str, Any]:
 
 def config(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     """The resolved config as (section, [(dotted key, value)])."""
-    sections = []
-    for name, value in run.config.items():
-        rows = list(_flat("", value)) if isinstance(value, dict | list) else [("", str(value))]
-        if rows:
-            sections.append((name, rows))
-    return sections
+    parts = {name: value for name, value in run.config.items() if isinstance(value, dict | list)}
+    rest = {name: value for name, value in run.config.items() if name not in parts}
+    found = [(name, list(_flat("", value))) for name, value in ({"run": rest} | parts).items()]
+    return [(name, rows) for name, rows in found if rows]
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -110,8 +110,8 @@ class Pipeline:
       specs: the shapes that a batch may have, {name: ShapeDtypeStruct} with the GLOBAL batch axis.
       info: the source's.
       batches: batches(start) yields this process's part of batch number start, start + 1, ... as
-        NumPy arrays; endless for training, and a function of (seed, number) alone. For evaluation it
-        ends after `num_batches`, and every batch has "mask" [b], False on padding.
+        NumPy arrays; endless for training, and a function of (seed, number) alone. For evaluation
+        it ends after `num_batches`, and every batch has "mask" [b], False on padding.
       constant: arrays that every batch shares (a whole graph), placed once, never stacked.
       num_batches: batches of one pass; None for an endless stream.
     """
@@ -152,11 +152,12 @@ class Task(Protocol):
 
 
 class Algorithm(Protocol):
-    """How a run learns. `fit` knows nothing more of it than this; all methods are pure and jittable.
+    """How a run learns. `fit` knows nothing more of it than this; all methods are pure and
+    jittable.
 
     Optional: `explain` with predict's arguments. `batches_per_update` batches are stacked on a
-    leading axis where it is not 1. With `members` > 1 all arrays of a state and of what evaluate and
-    predict return have a leading axis [m].
+    leading axis where it is not 1. With `members` > 1 all arrays of a state and of what evaluate
+    and predict return have a leading axis [m].
     """
 
     batches_per_update: int

@@ -16,7 +16,8 @@ class Feed:
     """Groups the batches of one call, stacks them and places them.
 
     The first group is read in a thread from the moment of construction, so that starting TensorFlow
-    and tracing the update overlap; later ones are read while the devices are busy with the step before.
+    and tracing the update overlap; later ones are read while the devices are busy with the step
+    before.
     """
 
     def __init__(self, pipeline: Pipeline, compiled: Compiled, start: int) -> None:

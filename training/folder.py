@@ -1,7 +1,7 @@
 """A run's folder: its lock, its config, and the files of records that a run appends to.
 
-metrics.jsonl and members.jsonl hold nothing of the clock, so that two runs of one config can be compared
-byte by byte; rates and seconds go to timings.jsonl. Only process 0 writes.
+metrics.jsonl and members.jsonl hold nothing of the clock, so that two runs of one config can be
+compared byte by byte; rates and seconds go to timings.jsonl. Only process 0 writes.
 """
 
 import fcntl
@@ -89,7 +89,9 @@ class Lock:
 
 
 def open_folder(workdir: str, config: Mapping[str, Any]) -> epath.Path:
-    """Makes the folder, or checks that it holds a run of the same config; writes config.json.
+    """Makes the folder, or checks that what it holds is a run of the same config.
+
+    A run that ended before it wrote anything (its config was wrong) leaves the folder free.
 
     Raises ConfigError with the keys that differ, DiskError where nothing can be written.
     """
@@ -99,9 +101,16 @@ def open_folder(workdir: str, config: Mapping[str, Any]) -> epath.Path:
     except (OSError, FileExistsError) as error:
         raise DiskError(f"cannot make the workdir {workdir}: {error.strerror or error}") from error
     path = folder / "config.json"
-    if path.exists():
+    if path.exists() and begun(folder):
         check_same(read_json(path), config, workdir)
     return folder
+
+
+def begun(folder: epath.Path) -> bool:
+    """Whether a folder holds something that another run's files would destroy."""
+    checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
+    saved = checkpoints.is_dir() and any(p.name.isdigit() for p in checkpoints.iterdir())
+    return saved or (metrics.exists() and metrics.stat().length > 0)
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], workdir: str) -> None:
@@ -240,5 +249,6 @@ def cut(path: epath.Path, length: int) -> None:
     if "://" in str(path):
         path.write_bytes(path.read_bytes()[:length])
         return
-    with Path(path).open("r+b") as file:
-        file.truncate(length)
+    if Path(path).stat().st_size > length:
+        with Path(path).open("r+b") as file:
+            file.truncate(length)

@@ -134,25 +134,22 @@ def step(
 ) -> tuple[TrainState, Means]:
     """One update of the parameters of `networks`; the caller increments `state.step`.
 
-    An update whose loss or gradients are not finite leaves parameters, optimizer state, mutable
-    collections and average as they were, and keeps its metrics out of the means.
+    An update whose loss or gradients are not finite leaves all but a loss scale as it was, and
+    keeps its metrics out of the means.
 
     Args:
-      loss_fn: a Task's loss, (params, mutable, batch, key, step, train) -> (scalar, Aux); it gets
-        all parameters, and train=True. Where its metrics have "loss", that Mean's count weighs a
-        microbatch, so that accumulating equals the whole batch under a mask too.
-      state: the state before.
-      batch: arrays [b, ...] if microbatches are accumulated, any arrays otherwise.
+      loss_fn: a Task's loss; it gets all parameters, and train=True. Where its metrics have
+        "loss", that Mean's count weighs a microbatch: accumulation is exact under a mask too.
+      state, batch: arrays of a batch are [b, ...] where microbatches are accumulated.
       optimizers: one, or {network: Optimizer}, as given to `init`.
-      networks: which to update, all by default. Those updated together share the first's
+      networks: which to update, all by default; those updated together share the first's
         accumulation and loss scale.
       key: for the loss; by default the state's stream "loss" at its step.
 
     Returns:
-      (state, metrics): the loss's metrics, "nonfinite" (1 where the update was refused),
-      "gradient_norm" before clipping and "learning_rate", both as "network/..." where there are
-      networks. A dynamic loss scale adds "loss_scale" and "overflow": an update that is refused
-      while halving the scale may mend it counts as overflow and not as nonfinite.
+      (state, metrics): the loss's, "nonfinite" (1 where the update was refused), "gradient_norm"
+      before clipping and "learning_rate", both as "network/..." where there are networks. A dynamic
+      loss scale adds "loss_scale" and "overflow": 1, in nonfinite's stead, where halving may help.
 
     Raises:
       ConfigError: the batch does not divide into microbatches.
@@ -161,10 +158,9 @@ def step(
     names = (networks,) if isinstance(networks, str) else tuple(networks) or tuple(by_name)
     first = by_name[names[0]]
     split = {name: _split(by_name[name], _part(state.params, name)) for name in names}
+    loss_of, scale = _loss_of(loss_fn, state, split), _scale(first, state, names[0])
     gradients, loss, aux = _accumulate(
-        partial(
-            differentiate, _loss_of(loss_fn, state, split), scale=_scale(first, state, names[0])
-        ),
+        partial(differentiate, loss_of, scale=scale),
         {name: trainable for name, (trainable, _) in split.items()},
         state.mutable,
         batch,
@@ -175,23 +171,18 @@ def step(
     finite = jnp.isfinite(loss) & jnp.isfinite(sum(norms.values()))
     new = {n: _update(by_name[n], state, n, gradients[n], split[n], finite) for n in names}
     carry, metrics = _rescale(first, state, names[0], loss, finite)
+    for name, norm in norms.items():
+        metrics |= _report(by_name[name], f"{name}/" if name else "", state.step, norm, finite)
     if ema := {name: one["ema"] for name, one in new.items() if "ema" in one}:
         carry["ema"] = _with(carry["ema"], ema)
-    state = dataclasses.replace(
+    accepted = _where(finite, aux.metrics, jax.tree.map(jnp.zeros_like, aux.metrics))
+    return dataclasses.replace(
         state,
         params=_with(state.params, {name: one["params"] for name, one in new.items()}),
         opt_state=_with(state.opt_state, {name: one["opt_state"] for name, one in new.items()}),
         mutable=_where(finite, aux.mutable, state.mutable),
         carry=carry,
-    )
-    for name, norm in norms.items():
-        prefix = f"{name}/" if name else ""
-        metrics[prefix + "gradient_norm"] = Mean(
-            jnp.where(finite, norm, 0.0), finite.astype(jnp.float32)
-        )
-        metrics[prefix + "learning_rate"] = Mean.of(by_name[name].schedule(state.step))
-    accepted = _where(finite, aux.metrics, jax.tree.map(jnp.zeros_like, aux.metrics))
-    return state, {**accepted, **metrics}
+    ), {**accepted, **metrics}
 
 
 def averaged(state: TrainState) -> Tree:
@@ -300,6 +291,16 @@ def _scale(optimizer: Optimizer, state: TrainState, name: str) -> Any:
     if optimizer.loss_scale == "dynamic":
         return _part(state.carry["loss_scale"], name)["scale"]
     return jnp.float32(optimizer.loss_scale)
+
+
+def _report(
+    optimizer: Optimizer, prefix: str, step: jax.Array, norm: jax.Array, finite: jax.Array
+) -> Means:
+    """A network's gradient norm, where it is finite, and learning rate."""
+    return {
+        prefix + "gradient_norm": Mean(jnp.where(finite, norm, 0.0), finite.astype(jnp.float32)),
+        prefix + "learning_rate": Mean.of(optimizer.schedule(step)),
+    }
 
 
 def _rescale(

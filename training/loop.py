@@ -1,12 +1,12 @@
 """The only training loop: it shards, steps, logs, evaluates, selects, saves, stops and reports.
 
-It knows an algorithm by the methods of `contracts.Algorithm` alone and never asks of what kind it is. The
-metrics of a call are read after the next one is dispatched, so that the devices never wait for the host;
-saves and evaluations happen between calls.
+It knows an algorithm by the methods of `contracts.Algorithm` alone and never asks of what kind it
+is. The metrics of a call are read after the next one is dispatched, so that the devices never wait
+for the host; saves and evaluations happen between calls.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from training import checkpoint, folder, mesh, results
+from training.checks import check_intervals, check_selected
 from training.compiled import Compiled, Selection
 from training.config import Settings
 from training.contracts import (
     Algorithm,
-    ConfigError,
     DivergedError,
     Evaluator,
     InterruptedRunError,
@@ -29,6 +29,7 @@ from training.contracts import (
 )
 from training.feed import Feed
 from training.figures import save as save_figure
+from training.packing import Packed
 from training.progress import Progress
 from training.signals import Signals
 from training.timing import Clock
@@ -43,7 +44,8 @@ def fit(
     config: Settings,
     workdir: str,
 ) -> dict[str, Any]:
-    """Trains, or goes on where the folder's last checkpoint stands, and returns what result.json says.
+    """Trains, or goes on where the folder's last checkpoint stands, and returns what result.json
+    says.
 
     Raises:
       ConfigError: the folder holds another config or is in use, or an interval does not fit.
@@ -52,6 +54,7 @@ def fit(
       DiskError: nothing can be written.
     """
     check_intervals(config.train.steps_per_call, config, evaluators)
+    check_selected(config.train.select.metric, evaluators)
     path = folder.open_folder(workdir, config.values)
     done = results.finished(path, config.train.steps)
     if done is not None:
@@ -83,7 +86,9 @@ class Run:
         self.signals, self.clock = signals, Clock()
         self.checkpoints = checkpoint.Checkpoints(path, self.train.keep_checkpoints)
         self.open_means: dict[str, Mean] = {}
-        self.pending: dict[str, Mean] | None = None
+        self.pending: Packed | None = None
+        # What each evaluator gave when it first ran.
+        self.given: dict[int, set[str]] = {}
         self._opened = ExitStack()
         self._opened.callback(self.checkpoints.close)
 
@@ -174,7 +179,7 @@ class Run:
         """Whether an interval ends at this step."""
         return every > 0 and self.step % every == 0
 
-    def read(self, means: dict[str, Mean]) -> None:
+    def read(self, means: Packed) -> None:
         """Takes a call's metrics, and reads those of the call before it."""
         previous, self.pending = self.pending, means
         if previous is not None:
@@ -186,12 +191,11 @@ class Run:
             self.merge(self.pending)
             self.pending = None
 
-    def merge(self, means: dict[str, Mean]) -> None:
+    def merge(self, means: Packed) -> None:
         """Adds a call's metrics to those since the last log line, in float64."""
-        for name, mean in jax.device_get(means).items():
-            value = Mean(np.asarray(mean.total, np.float64), np.asarray(mean.count, np.float64))
+        for name, mean in means.read().items():
             before = self.open_means.get(name)
-            self.open_means[name] = value if before is None else before.merge(value)
+            self.open_means[name] = mean if before is None else before.merge(mean)
         refused = self.open_means.get("nonfinite")
         if refused is not None and np.any(refused.total) and self.train.nonfinite == "stop":
             raise DivergedError(
@@ -212,13 +216,16 @@ class Run:
 
     def evaluate(self) -> bool:
         """Runs the evaluators that are due, then the selection; True where any ran."""
-        due = [e for e in self.evaluators if self.due(e.every)]
+        due = [i for i, e in enumerate(self.evaluators) if self.due(e.every)]
         if not due:
             return False
         scalars: dict[str, Any] = {}
         with self.clock.pause():
-            for evaluator in due:
-                scalars.update(self.run_evaluator(evaluator, self.state))
+            for i in due:
+                found = self.run_evaluator(self.evaluators[i], self.state)
+                scalars.update(found)
+                self.given.setdefault(i, set(found))
+        check_selected(self.train.select.metric, self.evaluators, self.given)
         if self.compiled.selects and self.train.select.metric in scalars:
             self.selection = self.compiled.select(self.selection, self.state, scalars, self.step)
         return True
@@ -280,23 +287,3 @@ class Run:
 
             report.write(self.path)
         return result
-
-
-def check_intervals(k: int, config: Settings, evaluators: Sequence[Evaluator]) -> None:
-    """Raises ConfigError for an interval that is not a whole number of calls."""
-    intervals: Mapping[str, int] = {
-        "train.steps": config.train.steps,
-        "train.log_every": config.train.log_every,
-        "train.save_every": config.train.save_every,
-        **{f"evaluators.{i}.every": e.every for i, e in enumerate(evaluators)},
-    }
-    if k < 1:
-        raise ConfigError(f"train.steps_per_call is {k}; it must be at least 1")
-    for name, value in intervals.items():
-        if value < 0:
-            raise ConfigError(f"{name} is {value}; it must not be negative")
-        if value % k:
-            near = (value // k or 1) * k
-            raise ConfigError(
-                f"{name} is {value}, not a multiple of train.steps_per_call {k}: {near} would be"
-            )

@@ -1,7 +1,7 @@
 """The device mesh, and where every array lies on it: decided by path and shape, outside the model.
 
-One mesh with the axes `data`, `fsdp`, `tensor` and `sequence`. A batch is split over data x fsdp; large
-arrays of the state are split over fsdp; rules of the config place any array otherwise.
+One mesh with the axes `data`, `fsdp`, `tensor` and `sequence`. A batch is split over data x fsdp;
+large arrays of the state are split over fsdp; rules of the config place any array otherwise.
 """
 
 import re
@@ -76,8 +76,8 @@ def path_name(path: tuple[Any, ...]) -> str:
 def place(shapes: Any, mesh: jax.sharding.Mesh, rules: tuple[tuple[Any, ...], ...] = ()) -> Any:
     """A NamedSharding for each array of the tree `shapes`.
 
-    Optimizer state follows its parameter without being told: its paths end in the parameter's and its
-    shapes are the same, and both rules and default depend on nothing else.
+    Optimizer state follows its parameter without being told: its paths end in the parameter's and
+    its shapes are the same, and both rules and default depend on nothing else.
     """
 
     def one(path: tuple[Any, ...], array: Any) -> NamedSharding:

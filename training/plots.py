@@ -63,7 +63,8 @@ def draw_curve(
     floor = everything.min() * 0.5 if log and everything.size else -np.inf
     edges = [np.maximum(np.ravel(v), floor) for v in curve.bands.values()]
     if curve.diagonal:
-        x_axis = y_axis = make_axis([0.0, 1.0], percent=percent, tight=True)
+        shared = np.concatenate([[0.0, 1.0], curve.x, everything, *edges])
+        x_axis = y_axis = make_axis(shared, percent=percent, tight=True)
     else:
         x = np.asarray(curve.x, np.float64)
         # An axis of steps begins at 0, where the first point is near enough.
@@ -215,7 +216,7 @@ def draw_intervals(
     """Values with their intervals, one row each, over one axis.
 
     Args:
-      rows: {"label", "text", "value", "low", "high", "points"}; low and high may be None.
+      rows: {"label", "text", "colour", "value", "low", "high", "points"}; an end may be None.
       bound: where the zone of what reproduces begins; None draws none.
       smaller: whether less is better.
       percent: whether the axis is in percent.
@@ -241,6 +242,7 @@ def draw_intervals(
             {
                 "label": row["label"],
                 "text": row["text"],
+                "colour": row["colour"],
                 "value": at(row["value"]),
                 "low": at(row["low"]),
                 "high": at(row["high"]),

@@ -11,7 +11,7 @@ log = logging.getLogger("reprise")
 
 
 def setup_logging() -> None:
-    """Lines of this project on stderr, those of others only where they are errors."""
+    """Lines of this project on stderr, those of others only where they end the run."""
     if log.handlers:
         return
     handler = logging.StreamHandler(sys.stderr)
@@ -19,7 +19,8 @@ def setup_logging() -> None:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Orbax logs a traceback by thread of what it then raises; what is raised is said in one line.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 def show(scalars: Mapping[str, Any]) -> str:

@@ -47,6 +47,7 @@ def render(run: Run) -> str:
         baseline=_baseline(run),
         curves=curves[:_OPEN_CURVES],
         more_curves=curves[_OPEN_CURVES:],
+        curves_note=contents.curves_note(run),
         sections=contents.side_by_side([*contents.sections(run), *contents.numbers(run)]),
         timing=contents.timing(run),
         environment=contents.environment(run),
@@ -83,7 +84,7 @@ def _head(run: Run) -> dict[str, Any]:
         "field": field,
         "name": short,
         "done": done,
-        "smoke": "--smoke" in str(run.environment.get("command", "")),
+        "smoke": bool(run.config.get("smoke")),
         "number": number,
         "facts": list(_facts(run, steps, train)),
     }
@@ -120,18 +121,18 @@ def _facts(run: Run, steps: int, train: Mapping[str, Any]) -> Iterator[tuple[str
         yield "time", wording.duration(run.result["seconds"])
     seeds = run.result.get("seeds") or ([train["seed"]] if "seed" in train else [])
     if seeds:
-        yield "seed" if len(seeds) == 1 else "seeds", ", ".join(map(str, seeds))
+        few = ", ".join(map(str, seeds))
+        text = few if len(seeds) <= 6 else f"{len(seeds)}: {seeds[0]} to {seeds[-1]}"
+        yield "seed" if len(seeds) == 1 else "seeds", text
     selected = run.result.get("selected")
     if selected:
         values, at = np.atleast_1d(selected["value"]), np.atleast_1d(selected["step"])
         known = [float(v) for v in values if v is not None]
         if known:
             metric = selected["metric"]
-            steps_text = f"step {at[0]:,}" if len(at) == 1 else f"{len(at)} steps"
-            yield (
-                f"best {wording.spoken(metric)}",
-                (f"{wording.show(statistics.fmean(known), metric)} at {steps_text}"),
-            )
+            one = f"at step {at[0]:,}" if len(at) == 1 else f"mean of {len(known)}"
+            shown = wording.show(statistics.fmean(known), metric)
+            yield f"best {wording.spoken(metric)}", f"{shown}, {one}"
             yield "tested weights", str(selected.get("tested", ""))
     for label in ("model", "algorithm"):
         if name := section(run.config, label).get("name"):
@@ -149,7 +150,7 @@ def _baseline(run: Run) -> dict[str, Any] | None:
     values = [v for v in run.result.get("values") or [] if v is not None]
     finished = run.result.get("status") == "done" and bool(values)
     judged = verdict.Verdict("NOT JUDGED", "The run is not finished.")
-    if "--smoke" in str(run.environment.get("command", "")):
+    if run.config.get("smoke"):
         judged = verdict.Verdict("NOT JUDGED", "A smoke run on made-up data measures nothing.")
     elif finished:
         judged = verdict.judge(stated, values, run.result.get("interval"))
@@ -162,12 +163,15 @@ def _baseline(run: Run) -> dict[str, Any] | None:
             {
                 "label": "this run" if len(values) == 1 else f"this run, {len(values)} repeats",
                 "text": _with_interval(run.result["value"], low, high, metric),
+                "colour": 0,
                 "value": run.result["value"],
                 "low": low,
                 "high": high,
                 "points": values if len(values) > 1 else [],
             }
         )
+    if len(rows) == 1 and rows[0]["low"] is None:
+        rows = []  # one dot alone compares nothing
     smaller = stated.get("direction") == "min"
     percent = wording.is_percentage(metric)
     return {
@@ -193,6 +197,7 @@ def _published(stated: Mapping[str, Any], metric: str) -> dict[str, Any]:
     return {
         "label": "published" if published else "own, as recorded",
         "text": _with_interval(value, low, high, metric),
+        "colour": 1,
         "value": value,
         "low": low,
         "high": high,

@@ -26,7 +26,8 @@ class Signals:
         self.received = number
 
     def __enter__(self) -> "Signals":
-        # Python allows handlers in the main thread only; a fit in another one is its caller's to stop.
+        # Python allows handlers in the main thread only; a fit in another one is its caller's to
+        # stop.
         if threading.current_thread() is threading.main_thread():
             self._previous = {n: signal.signal(n, self._note) for n in HANDLED}
         return self

@@ -37,6 +37,10 @@ class Clock:
         yield
         self._events.append({"event": event, "seconds": time.monotonic() - began})
 
+    def taken(self, event: str) -> float | None:
+        """Seconds of a one-time event that no record has yet; None where it was not measured."""
+        return next((e["seconds"] for e in self._events if e["event"] == event), None)
+
     @contextmanager
     def pause(self) -> Generator[None]:
         """Time that is not training's."""

@@ -88,9 +88,8 @@ def judge(
     worse = max(interval) if smaller else min(interval)
     distance = worse - bound if smaller else bound - worse
     end = f"The worse end of the 95 % interval, {show(worse, metric)},"
-    limit = (
-        f"{show(bound, metric)} (the published value and a tolerance of {_gap(allowed, metric)})"
-    )
+    terms = f"{show(published, metric)} published, tolerance {_gap(allowed, metric)}"
+    limit = f"{show(bound, metric)} ({terms})"
     if distance <= 0:
         return Verdict("REPRODUCED", f"{end} is no worse than {limit}.", bound)
     return Verdict("SHORT", f"{end} misses {limit} by {_gap(distance, metric)}.", bound)

@@ -22,8 +22,8 @@ def show(value: float | None, metric: str, digits: int = 2) -> str:
 
 
 def show_spread(value: float | None, std: float | None, metric: str) -> str:
-    """'98.06 ± 0.31 %' of an accuracy's mean and std; the value alone where std is None."""
-    if value is None or std is None or not math.isfinite(std):
+    """'98.06 ± 0.31 %' of an accuracy's mean and std; the value alone where std is 0 or None."""
+    if value is None or not std or not math.isfinite(std):
         return show(value, metric)
     if is_percentage(metric):
         return f"{100 * value:.2f} ± {100 * std:.2f} %"
@@ -32,7 +32,7 @@ def show_spread(value: float | None, std: float | None, metric: str) -> str:
 
 def words(name: str) -> str:
     """'Macro F1' of "macro_f1"."""
-    text = name.replace("_", " ")
+    text = name.replace("_", " ").replace("top5", "top-5")
     for word in ("roc auc", "f1"):
         text = text.replace(word, word.upper())
     return text[:1].upper() + text[1:]

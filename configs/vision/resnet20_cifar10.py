@@ -3,9 +3,10 @@
     python train.py --config=configs/vision/resnet20_cifar10.py:20
 
 He et al. 2015, arXiv:1512.03385, Table 6: test error 8.75 % (20), 7.51 (32), 7.17 (44), 6.97 (56),
-6.43 (110, the best of five runs). Momentum SGD, rate 0.1 divided by 10 at 32k and 48k of 64k updates,
-batch 128, weight decay 1e-4, padding 4 with a random crop and flips, on 45k images with 5k held
-out for validation. As in the paper, 110 layers warm up at a rate of 0.01 for 400 updates; here it rises.
+6.43 (110, the best of five runs). Momentum SGD, rate 0.1 divided by 10 at 32k and 48k of 64k
+updates, batch 128, weight decay 1e-4, padding 4 with a random crop and flips, on 45k images with 5k
+held out for validation. As in the paper, 110 layers warm up at a rate of 0.01 for 400 updates; here
+it rises.
 Needs a GPU or TPU: about an hour on one of either.
 """
 

@@ -78,7 +78,7 @@ class FakeCompiled:
 
     def __init__(self, probabilities: np.ndarray, members: int = 1, tokens: int = 17):
         self.probabilities, self.tokens = probabilities, tokens
-        self.algorithm = SimpleNamespace(members=members, explain=None)
+        self.algorithm: Any = SimpleNamespace(members=members, explain=None)
         self.mesh = SimpleNamespace(shape={"data": 1, "fsdp": 1})
 
     def put(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -115,10 +115,13 @@ def evaluate(members: int = 1, names: tuple[str, ...] = ()) -> Report:
     if members > 1:
         probabilities = np.stack([probabilities] * members)
     compiled = FakeCompiled(probabilities, members)
+    data = pipeline(names=names)
     found: dict[str, Any] = {}
     scalars: dict[str, Any] = {}
-    for module in (classification, attention):
-        run = module.build(module.Config(), compiled.algorithm, pipeline(names=names), None)
+    for run in (
+        classification.build(classification.Config(), compiled.algorithm, data, None),
+        attention.build(attention.Config(), compiled.algorithm, data, None),
+    ):
         report = run(compiled, state(members))
         found |= report.figures
         scalars |= report.scalars
@@ -151,8 +154,9 @@ def metric_lines(steps: int, members: int) -> list[dict[str, Any]]:
             lines.append({"step": step, "split": "val", **val})
     if members > 1:
         for line in lines:
+            shares = {"loss": 0.2, "learning_rate": 0.0, "nonfinite": 0.0}
             for name in [n for n in line if n not in ("step", "split")]:
-                line[f"{name}_std"] = 0.08 * abs(line[name]) if name == "loss" else 0.004
+                line[f"{name}_std"] = shares.get(name, 0.01) * abs(float(line[name]))
     return lines
 
 

@@ -1,0 +1,1 @@
+"""Where batches come from: sources of examples, transforms, and the pipeline that joins them."""

@@ -1,0 +1,50 @@
+"""TensorFlow, imported late and kept to the CPU; and the folder of prepared data.
+
+Nothing else in the project imports TensorFlow. Its import takes seconds, so that `preload` lets a
+program start it in a thread while JAX traces.
+"""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+_lock = threading.Lock()
+
+
+def tensorflow() -> Any:
+    """The TensorFlow module, which sees no accelerator; raises ImportError where not installed."""
+    with _lock:
+        # The notes of TensorFlow's start are for its own developers; its errors still show.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import tensorflow as tf
+
+        for kind in ("GPU", "TPU"):
+            if tf.config.get_visible_devices(kind):
+                tf.config.set_visible_devices([], kind)
+        return tf
+
+
+def preload() -> threading.Thread:
+    """Begins to import TensorFlow in a thread; whoever needs it first waits for the rest."""
+
+    def run() -> None:
+        try:
+            tensorflow()
+        except ImportError:
+            return  # The pipeline that needs it raises where the user sees it.
+
+    thread = threading.Thread(target=run, name="import-tensorflow", daemon=True)
+    thread.start()
+    return thread
+
+
+def data_dir() -> Path:
+    """Where prepared data is kept: $REPRISE_DATA_DIR, or ~/.cache/reprise/data."""
+    return Path(os.environ.get("REPRISE_DATA_DIR") or "~/.cache/reprise/data").expanduser()
+
+
+def worker_threads() -> int:
+    """Threads of one pipeline: a small machine keeps its cores for the training step."""
+    cores = len(os.sched_getaffinity(0))
+    return 1 if cores <= 2 else 2 if cores <= 4 else min(cores // 2, 32)

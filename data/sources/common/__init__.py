@@ -1,0 +1,1 @@
+"""What several sources share; nothing in here is a source."""

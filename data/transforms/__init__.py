@@ -1,0 +1,1 @@
+"""Image transforms, found by the names of their functions: see data/transforms/common/parse.py."""

@@ -1,0 +1,177 @@
+"""How a classifier is right and wrong: macro F1, ROC AUC, calibration, and where it is mistaken.
+
+Letters: `m` members, `n` examples of the split, `k` classes. The figures are member 0's.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from evaluators.common.passes import by_member, collect, each_batch
+from evaluators.common.pictures import class_name, displayable
+from training import metrics
+from training.contracts import Algorithm, Info, Pipeline, Report, TrainState
+from training.figures import Curve, Figure, Heatmap, Images, TextTable
+from training.mesh import gather
+
+
+@dataclass(frozen=True)
+class Config:
+    """Attributes:
+
+    mistakes: how many of the most confident mistakes are shown.
+    bins: intervals of confidence over which the calibration error is taken.
+    """
+
+    mistakes: int = 12
+    bins: int = 15
+
+
+TINY: dict[str, Any] = {"mistakes": 2}
+# More classes than this are unreadable as a table by class.
+_MOST_CLASSES_LISTED = 100
+
+
+def build(
+    config: Config, algorithm: Algorithm, pipeline: Pipeline, environment: Any
+) -> Callable[[Any, TrainState], Report]:
+    """Returns run(compiled, state) -> Report.
+
+    Scalars: macro_f1, roc_auc, calibration_error, each [m] for an ensemble. Figures: confusion,
+    classes, reliability, mistakes (where the batches hold images).
+    """
+    del environment
+    members = algorithm.members
+    info = pipeline.info
+
+    def run(compiled: Any, state: TrainState) -> Report:
+        mistakes = Mistakes(config.mistakes)
+        parts: list[dict[str, np.ndarray]] = []
+        for local, batch, key in each_batch(compiled, state, pipeline):
+            probabilities = compiled.predict(state, batch, key)["probabilities"]
+            mask = batch["mask"]
+            stored = gather({"probabilities": probabilities}, mask, axis=int(members > 1))
+            stored |= gather({"label": batch["label"], "index": batch["index"]}, mask)
+            first = by_member({"p": stored["probabilities"]}, members)[0]["p"]
+            mistakes.add(first, stored["label"], stored["index"], local)
+            parts.append({name: stored[name] for name in ("probabilities", "label")})
+        labels = np.concatenate([part["label"] for part in parts])
+        probabilities = np.concatenate(
+            [part["probabilities"] for part in parts], axis=int(members > 1)
+        )
+        each = by_member({"p": probabilities}, members)
+        scalars = collect([_scalars(labels, member["p"], config.bins) for member in each])
+        where = "" if members == 1 else f" (member 0 of {members})"
+        figures = _figures(labels, each[0]["p"], info, config.bins, where)
+        if mistakes.found:
+            figures["mistakes"] = mistakes.figure(info, where)
+        return Report(scalars, figures)
+
+    return run
+
+
+def _scalars(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> dict[str, float]:
+    finite = bool(np.isfinite(probabilities).all())
+    confusion = metrics.confusion_matrix(
+        labels, probabilities.argmax(axis=1), probabilities.shape[1]
+    )
+    return {
+        "macro_f1": metrics.macro_f1(confusion) if finite else float("nan"),
+        "roc_auc": metrics.roc_auc(labels, probabilities),
+        "calibration_error": metrics.expected_calibration_error(labels, probabilities, bins),
+    }
+
+
+def _figures(
+    labels: np.ndarray, probabilities: np.ndarray, info: Info, bins: int, where: str
+) -> dict[str, Figure]:
+    k = probabilities.shape[1]
+    names = tuple(class_name(info, index) for index in range(k))
+    confusion = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), k)
+    figures: dict[str, Figure] = {
+        "confusion": Heatmap(
+            f"Confusion matrix{where}", confusion, names, names, "true class", "predicted class"
+        )
+    }
+    if k <= _MOST_CLASSES_LISTED:
+        figures["classes"] = _class_table(confusion, names, where)
+    if np.isfinite(probabilities).all():
+        confidence, accuracy, counts = metrics.reliability(labels, probabilities, bins)
+        full = counts > 0
+        figures["reliability"] = Curve(
+            title=f"Confidence against accuracy{where}",
+            x=confidence[full],
+            series={"accuracy": accuracy[full]},
+            sizes=counts[full],
+            diagonal=True,
+            x_label="mean confidence of a bin",
+            y_label="accuracy",
+        )
+    return figures
+
+
+def _class_table(confusion: np.ndarray, names: tuple[str, ...], where: str) -> TextTable:
+    scores = metrics.class_scores(confusion)
+    rows = []
+    for index, name in enumerate(names):
+        values = ("-" if np.isnan(s[index]) else f"{s[index]:.3f}" for s in scores)
+        rows.append((name, *values, f"{confusion[index].sum():,}"))
+    return TextTable(
+        f"By class{where}", ("class", "precision", "recall", "F1", "examples"), tuple(rows)
+    )
+
+
+class Mistakes:
+    """The `most` confident mistakes of a split, met batch by batch; no other image is kept.
+
+    Every process holds the same list, and the images of those entries that its own batches had.
+    """
+
+    def __init__(self, most: int):
+        self._most = most
+        # (confidence, index in the split, label, predicted), the most confident first.
+        self.found: list[tuple[float, int, int, int]] = []
+        self._images: dict[int, np.ndarray] = {}
+        self._image_like: np.ndarray | None = None
+
+    def add(
+        self,
+        probabilities: np.ndarray,
+        labels: np.ndarray,
+        index: np.ndarray,
+        local: Mapping[str, np.ndarray],
+    ) -> None:
+        """Takes the unpadded examples [n] of one whole batch, and this process's part of it."""
+        if "image" not in local:
+            return
+        predicted = probabilities.argmax(axis=1)
+        confidence = probabilities.max(axis=1)
+        wrong = np.flatnonzero((predicted != labels) & np.isfinite(confidence))
+        new = [
+            (float(confidence[i]), int(index[i]), int(labels[i]), int(predicted[i])) for i in wrong
+        ]
+        # Ties by position, so that the choice does not depend on the batch size.
+        self.found = sorted(self.found + new, key=lambda entry: (-entry[0], entry[1]))[: self._most]
+        wanted = {entry[1] for entry in self.found}
+        self._images = {i: image for i, image in self._images.items() if i in wanted}
+        self._image_like = local["image"][0]
+        for row, (position, real) in enumerate(zip(local["index"], local["mask"], strict=True)):
+            if real and int(position) in wanted:
+                self._images[int(position)] = np.array(local["image"][row])
+
+    def figure(self, info: Info, where: str) -> Images:
+        """The mistakes with captions such as "true 3, said 8 (0.99)"."""
+        assert self._image_like is not None, "figure() before any mistake was found"
+        nothing = np.zeros_like(self._image_like)
+        images = np.stack([self._images.get(entry[1], nothing) for entry in self.found])
+        if jax.process_count() > 1:  # each image is zero on all processes but its owner
+            images = multihost_utils.process_allgather(images).sum(axis=0).astype(images.dtype)
+        captions = tuple(
+            f"true {class_name(info, label)}, said {class_name(info, said)} ({confidence:.2f})"
+            for confidence, _, label, said in self.found
+        )
+        return Images(f"Most confident mistakes{where}", displayable(images, info), captions)

@@ -1,0 +1,57 @@
+"""One pass over a split, as every evaluator makes it: the batches, their keys, the merged means."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from training.compiled import evaluation_key
+from training.contracts import Batch, Mean, Means, Pipeline, TrainState
+
+
+def each_batch(
+    compiled: Any, state: TrainState, pipeline: Pipeline
+) -> Iterator[tuple[dict[str, np.ndarray], Batch, jax.Array]]:
+    """Yields (this process's NumPy batch, the placed batch, its key) for each batch."""
+    for index, batch in enumerate(pipeline.batches(0)):
+        yield batch, compiled.put(batch), evaluation_key(state, "evaluate", index)
+
+
+class MeanSum:
+    """Merges Means on the host, in float64 and in the order given: the same sum on every run."""
+
+    def __init__(self):
+        self._sums: dict[str, Mean] = {}
+
+    def add(self, means: Means) -> None:
+        """Adds one batch's means; blocks until they are computed."""
+        for name, mean in jax.device_get(means).items():
+            mean = Mean(np.asarray(mean.total, np.float64), np.asarray(mean.count, np.float64))
+            self._sums[name] = self._sums[name].merge(mean) if name in self._sums else mean
+
+    def compute(self) -> dict[str, Any]:
+        """Each metric's mean: a float, or an array [m] of an ensemble."""
+        return {name: plain(mean.compute()) for name, mean in self._sums.items()}
+
+
+def plain(value: Any) -> Any:
+    """A Python float of a scalar array, else the array itself."""
+    array = np.asarray(value, np.float64)
+    return float(array) if array.ndim == 0 else array
+
+
+def by_member(
+    arrays: Mapping[str, np.ndarray], members: int
+) -> tuple[Mapping[str, np.ndarray], ...]:
+    """Splits arrays [m, n, ...] into a mapping a member; the arrays of one member are [n, ...]."""
+    if members == 1:
+        return (arrays,)
+    return tuple({name: a[member] for name, a in arrays.items()} for member in range(members))
+
+
+def collect(values: list[dict[str, float]]) -> dict[str, Any]:
+    """One float a name where there is one member, else an array [m]."""
+    if len(values) == 1:
+        return dict(values[0])
+    return {name: np.array([member[name] for member in values]) for name in values[0]}

@@ -1,0 +1,1 @@
+"""What is computed: Flax modules, one file an architecture, found by its module path."""

@@ -1,0 +1,1 @@
+"""Images [b, height, width, c]."""

@@ -1,0 +1,296 @@
+"""Whatever is wrong with what the user gave: one clear line, its exit code, and nothing lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.command_line.conftest import CONFIG, Ended, Run, contents
+from tests.conftest import ROOT, Program
+from training.contracts import ConfigError, DataError, DiskError, InterruptedRunError
+
+BAD_CONFIG, BAD_DATA, BAD_DISK = ConfigError.code, DataError.code, DiskError.code
+
+# What is given -> what the line must say: the wrong thing and the right one.
+OVERRIDES = {
+    "train.stepps=3": ("train.stepps", "steps'"),
+    "trian.steps=3": ("trian.steps", "'train'"),
+    "model.widht=3": ("model.widht", "width'"),
+    "optimizer.learning_rat=3": ("learning_rat", "learning_rate'"),
+    "data.source.test_fractoin=.5": ("test_fractoin", "test_fraction'"),
+    "train.select.metrik=val/loss": ("metrik", "metric'"),
+    "evaluators.0.evry=3": ("evaluators.0.evry", "every'"),
+    "evaluators.7.every=3": ("evaluators.7.every", "'evaluators.0.every'"),
+    "train.steps=many": ("train.steps is 'many' (str)", "a whole number"),
+    "train.steps=1.5": ("train.steps is 1.5", "a whole number"),
+    "optimizer.learning_rate=fast": ("optimizer.learning_rate is 'fast'", "a number"),
+    "data.transforms=to_float": ("data.transforms is 'to_float'", "a list"),
+    "mesh.rules=3": ("mesh.rules is 3", "a list"),
+    "train=3": ("train is a section", "--config.train.steps=..."),
+    "evaluators=3": ("evaluators is 3", "a list of sections"),
+    "train.steps": ("--config.train.steps", "--config.section.key=value"),
+    "model.name=vision.vitt": ("'vision.vitt'", "'vision.vit'"),
+    "data.source.name=minst": ("'minst'", "'mnist'"),
+    "task.name=clasification": ("'clasification'", "'classification'"),
+    "algorithm.name=supervized": ("'supervized'", "'supervised'"),
+    "algorithm.name=ensemble": ("algorithm.name is 'ensemble'", "train.ensemble"),
+    "evaluators.0.name=standrad": ("'standrad'", "'standard'"),
+    "evaluators.0.split=vall": ("'vall'", "'val'"),
+    "optimizer.name=adamm": ("'adamm'", "adam"),
+    "optimizer.schedule=cosin": ("'cosin'", "cosine"),
+    "data.splits.train=trian": ("'trian'", "'train'"),
+    "data.splits.val=train[70%:]": ("data.splits.val", "data.splits.train"),
+    "data.transforms=('to_flot',)": ("'to_flot'", "'to_float'"),
+    "data.batch_size=0": ("data.batch_size is 0", ""),
+    "model.patch_size=3": ("patch_size=3", "8x8"),
+    "mesh.data=3": ("mesh data=3", "multiply to 1"),
+    "train.steps=0": ("0", "at least 1|below"),
+    "train.steps_per_call=5": ("train.steps is 12", "train.steps_per_call 5: 10"),
+    "train.ensemble=0": ("train.ensemble is 0", "1 or more"),
+    "train.ensemble_by=magic": ("'magic'", "vmap"),
+    "train.nonfinite=ignore": ("train.nonfinite is 'ignore'", "stop"),
+    "train.test_weights=best": ("train.test_weights", "train.select.metric"),
+    "train.select.metric=val/acuracy": ("'val/acuracy'", "'val/accuracy'"),
+    "train.select.metric=test/accuracy": ("'test/accuracy'", "validation"),
+    "evaluators.1.every=4": ("test split", "every=0"),
+}
+
+ARGUMENTS = {
+    "--workdri=somewhere": ("--workdri", "'--workdir'"),
+    "extra": ("extra", "--config"),
+    "--smoke=yes": ("--smoke", ""),
+}
+
+FILES = {
+    "configs/vision/vit_digit.py": ("does not exist", "'configs/vision/vit_digits.py'"),
+    "nowhere/at_all.json": ("does not exist", "configs/vision/vit_digits.py"),
+    "configs": ("--config=configs", "configs/vision/vit_digits.py"),
+}
+
+SOURCES = {
+    "def get_config(:\n": ("line 1", "invalid syntax"),
+    "def get_config():\n    return {}['no']\n": ("line 2", "KeyError"),
+    "def get_config():\n    return 3\n": ("get_config must return", "3"),
+    "def get_config():\n    return {'modle': {}}\n": ("unknown section 'modle'", "'model'"),
+    "def get_config():\n    return {'model': 3}\n": ("model is 3", "section"),
+    "def get_config():\n    return {'data': {}}\n": ("model has no name", "vision.vit"),
+    "def config():\n    return {}\n": ("get_config", ""),
+}
+
+
+def refused(ended: Ended | subprocess.CompletedProcess[str], code: int, *says: str) -> str:
+    """The one line of a program that ended with `code`; it must say all of `says` ("a|b": either)."""
+    if isinstance(ended, subprocess.CompletedProcess):
+        ended = Ended(ended.returncode, ended.stdout, ended.stderr)
+    assert ended.code == code, ended.err
+    assert len(ended.errors) == 1, ended.err
+    assert "Traceback" not in ended.err
+    for words in says:
+        assert any(word in ended.errors[0] for word in words.split("|")), ended.errors[0]
+    return ended.errors[0]
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_value_that_does_not_fit(override: str, in_process: Run, tmp_path: Path) -> None:
+    ended = in_process(CONFIG, "--smoke", f"--workdir={tmp_path}", f"--config.{override}")
+    refused(ended, BAD_CONFIG, *OVERRIDES[override])
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_value_that_does_not_fit_leaves_a_run_alone(
+    override: str, in_process: Run, finished: Path
+) -> None:
+    before = contents(finished)
+    ended = in_process(CONFIG, "--smoke", f"--workdir={finished}", f"--config.{override}")
+    refused(ended, BAD_CONFIG)
+    assert contents(finished) == before
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+def test_unknown_argument(argument: str, in_process: Run, finished: Path) -> None:
+    before = contents(finished)
+    ended = in_process(CONFIG, "--smoke", f"--workdir={finished}", argument)
+    refused(ended, BAD_CONFIG, *ARGUMENTS[argument])
+    assert contents(finished) == before
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_config_that_does_not_exist(name: str, in_process: Run) -> None:
+    refused(in_process(f"--config={name}"), BAD_CONFIG, *FILES[name])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_config_that_is_wrong(source: str, in_process: Run, tmp_path: Path) -> None:
+    config = tmp_path / "mine.py"
+    config.write_text(source)
+    refused(in_process(f"--config={config}"), BAD_CONFIG, *SOURCES[source])
+
+
+@pytest.mark.parametrize("text", ["{", "3", "[]"])
+def test_json_that_is_no_config(text: str, in_process: Run, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(text)
+    refused(in_process(f"--config={config}"), BAD_CONFIG, "JSON|sections")
+
+
+def test_config_is_missing(in_process: Run) -> None:
+    refused(in_process(), BAD_CONFIG, "--config", "--list")
+
+
+def test_as_a_program(program: Program) -> None:
+    """What the tests above see in this process, a shell sees too."""
+    ended = program("train.py", CONFIG, "--config.train.stepps=3")
+    refused(ended, BAD_CONFIG, "train.stepps", "steps'")
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_batch_that_does_not_divide_over_the_mesh(program: Program, tmp_path: Path) -> None:
+    argv = (CONFIG, "--smoke", f"--workdir={tmp_path / 'run'}", "--config.data.batch_size=12")
+    says = ("data.batch_size 12", "8 parts", "8 or 16")
+    refused(program("train.py", *argv, devices=8), BAD_CONFIG, *says)
+
+
+def test_workdir_of_another_config(in_process: Run, finished: Path) -> None:
+    before = contents(finished)
+    changes = ("--config.optimizer.learning_rate=0.5", "--config.model.heads=4")
+    ended = in_process(CONFIG, "--smoke", f"--workdir={finished}", *changes)
+    refused(ended, BAD_CONFIG, "optimizer.learning_rate: 0.002 there, 0.5 now")
+    refused(ended, BAD_CONFIG, "model.heads", "--workdir", "--fresh")
+    assert contents(finished) == before
+
+
+def test_workdir_of_a_run_that_never_began(in_process: Run, tmp_path: Path) -> None:
+    """A wrong value, corrected, may go into the same folder: nothing was lost there."""
+    workdir = f"--workdir={tmp_path / 'run'}"
+    refused(in_process(CONFIG, "--smoke", workdir, "--config.model.patch_size=3"), BAD_CONFIG)
+    assert in_process(CONFIG, "--smoke", workdir).code == 0
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A run that goes on until it is told to stop, and its folder."""
+    workdir = tmp_path / "live"
+    argv = ["train.py", CONFIG, "--smoke", f"--workdir={workdir}", "--config.train.steps=4000000"]
+    process = subprocess.Popen(
+        [sys.executable, *argv], cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    deadline = time.monotonic() + 100
+    metrics = workdir / "metrics.jsonl"
+    while not metrics.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    try:
+        yield workdir, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_workdir_in_use(live: tuple[Path, subprocess.Popen[str]], in_process: Run) -> None:
+    workdir, process = live
+    assert process.poll() is None
+    argv = (CONFIG, "--smoke", f"--workdir={workdir}", "--config.train.steps=4000000")
+    config = (workdir / "config.json").read_bytes()
+    refused(in_process(*argv), BAD_CONFIG, f"in use by a live run (process {process.pid}")
+    assert (workdir / "config.json").read_bytes() == config
+    # It went on unharmed: it can still be told to save and stop.
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == InterruptedRunError.code
+    assert "saved at step" in [line for line in err.splitlines() if line.startswith("error:")][0]
+    assert (workdir / "checkpoints").is_dir()
+
+
+def test_workdir_below_a_file(program: Program, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    ended = program("train.py", CONFIG, "--smoke", f"--workdir={file / 'run'}")
+    refused(ended, BAD_DISK, str(file / "run"))
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "config.json.partial", "result.json.partial"])
+def test_disk_is_full(name: str, program: Program, tmp_path: Path) -> None:
+    """/dev/full answers every write as a full disk does."""
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / name).symlink_to("/dev/full")
+    argv = ("train.py", CONFIG, "--smoke", f"--workdir={workdir}")
+    refused(program(*argv), BAD_DISK, "No space left on device")
+    assert not (workdir / "result.json").exists()
+    # With room again, the same command goes on and ends well.
+    (workdir / name).unlink()
+    ended = program(*argv)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((workdir / "result.json").read_text())["status"] == "done"
+
+
+LIMITED = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+sys.path.insert(0, ".")
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+def test_checkpoint_does_not_fit_on_the_disk(program: Program, tmp_path: Path) -> None:
+    """Orbax writes in threads of its own, from C++: no file of this process may exceed 9 kB."""
+    workdir = tmp_path / "run"
+    argv = (CONFIG, "--smoke", f"--workdir={workdir}", "--config.train.compilation_cache=")
+    cache = str(tmp_path / "cache")
+    ended = program("-c", LIMITED, *argv, JAX_ENABLE_COMPILATION_CACHE="false", XDG_CACHE_HOME=cache)
+    refused(ended, BAD_DISK, "cannot write")
+    assert not (workdir / "result.json").exists()
+
+
+def test_raw_files_are_missing(program: Program, tmp_path: Path) -> None:
+    config = "--config=configs/vision/cnn_mnist.py"
+    folders = {"REPRISE_DATA_DIR": str(tmp_path / "data"), "REPRISE_RAW_DIR": str(tmp_path / "raw")}
+    ended = program("train.py", config, f"--workdir={tmp_path / 'run'}", **folders)
+    says = ("mnist", "sha256", "http", str(tmp_path / "raw" / "mnist"))
+    refused(ended, BAD_DATA, *says)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Forty images of two classes; one is no image."""
+    folder = tmp_path / "images"
+    for label, name in enumerate(("dark", "light")):
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            Image.new("RGB", (24, 24), (200 * label + i,) * 3).save(folder / name / f"{i}.png")
+    (folder / "light" / "7.png").write_bytes(b"\x89PNG, but no more")
+    return folder
+
+
+FOLDER = (
+    "--config.model.width=8", "--config.model.mlp_width=16", "--config.model.depth=1",
+    "--config.model.heads=1", "--config.data.batch_size=4", "--config.train.steps=2",
+    "--config.train.select.metric=", "--config.train.test_weights=last",
+)  # fmt: skip
+
+
+def test_image_that_does_not_decode(program: Program, images: Path, tmp_path: Path) -> None:
+    """It is named and counted; the run stops, or goes on, as the config says."""
+    config = f"--config=configs/vision/vit_folder.py:{images}"
+    argv = ("train.py", config, f"--workdir={tmp_path / 'run'}", *FOLDER)
+    refused(program(*argv), BAD_DATA, "7.png", "1 ")
+    ended = program(*argv, "--config.data.source.on_bad_image=skip")
+    assert ended.returncode == 0, ended.stderr
+    assert "7.png" in ended.stderr
+
+
+def test_class_folder_without_images(program: Program, images: Path, tmp_path: Path) -> None:
+    (images / "empty").mkdir()
+    config = f"--config=configs/vision/vit_folder.py:{images}"
+    ended = program("train.py", config, f"--workdir={tmp_path / 'run'}", *FOLDER)
+    refused(ended, BAD_DATA, str(images / "empty"))

@@ -1,0 +1,193 @@
+"""Every model, found by listing the tree: shapes, precision, gradients, one trace for many steps."""
+
+import dataclasses
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from algorithms import supervised
+from tests.contracts import examples
+from tests.contracts.examples import BATCH
+from tools import find
+from training import optimizers
+from training.contracts import TrainState
+
+NAMES = find.names("model")
+KEY = jax.random.key(0)
+
+# Another value for each field of a Config: a field that changes nothing is one that does nothing.
+# A value that is refused was read. "" holds what the field needs around it to matter.
+OTHER: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
+    "vision.cnn": {
+        "features": ((4, 9), {}),
+        "hidden": (17, {}),
+        "dropout_rate": (0.5, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "vision.resnet": {
+        "family": ("imagenet", {"depth": 50}),
+        "depth": (14, {}),
+        "width": (6, {}),
+        "zero_init_residual": (True, {}),
+        "norm_momentum": (0.5, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "vision.vit": {
+        "variant": ("S", {"width": None, "depth": 1}),
+        "width": (24, {}),
+        "depth": (3, {}),
+        "heads": (4, {}),
+        "mlp_width": (40, {}),
+        "patch_size": (8, {}),
+        "pool": ("gap", {}),
+        "positions": ("sincos2d", {}),
+        "position_std": (0.5, {}),
+        "dropout_rate": (0.5, {}),
+        "attention_dropout_rate": (0.5, {}),
+        "stochastic_depth_rate": (0.5, {}),
+        "scan_layers": (True, {}),
+        "remat": ("full", {}),
+        "attention_kernel": ("none such", {}),
+        "dtype": ("bfloat16", {}),
+    },
+}
+
+
+def task(name: str, **changes: Any) -> Any:
+    """The field's task over a tiny model."""
+    module = find.part("model", name)
+    task_name, info, _ = examples.of_model(name)
+    model = module.build(module.Config(**{**module.TINY, **changes}), info)
+    part = find.part("task", task_name)
+    return part.build(part.Config(), model, info)
+
+
+def batch(name: str, seed: int = 0) -> dict[str, np.ndarray]:
+    return examples.of_model(name)[2](seed)
+
+
+def loss_fn(task: Any) -> Any:
+    return lambda params, mutable, batch: task.loss(params, mutable, batch, KEY, jnp.int32(0), True)
+
+
+@cache
+def started(name: str, dtype: str = "float32") -> tuple[Any, Any, Any]:
+    """(task, params with noise on them all, mutable): some start at zero, where nothing shows."""
+    made = task(name, dtype=dtype)
+    params, mutable = jax.jit(made.init)(KEY, batch(name))
+    rng = np.random.default_rng(0)
+    noisy = jax.tree.map(lambda a: a + 0.1 * rng.normal(size=a.shape).astype("f4"), params)
+    return made, noisy, mutable
+
+
+def test_models_are_found() -> None:
+    assert {"vision.cnn", "vision.resnet", "vision.vit"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_has_what_every_part_has(name: str) -> None:
+    module = find.part("model", name)
+    assert dataclasses.is_dataclass(module.Config) and module.Config.__dataclass_params__.frozen
+    fields = {f.name for f in dataclasses.fields(module.Config)}
+    assert set(module.TINY) <= fields
+    assert module.Config().dtype == "float32"
+    documented = module.Config.__doc__ or ""
+    assert not [f for f in fields if f not in documented]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_parameters_and_outputs_are_float32_in_any_precision(name: str, dtype: str) -> None:
+    made, params, mutable = started(name, dtype)
+    assert {a.dtype for a in jax.tree.leaves((params, mutable))} <= {jnp.dtype("float32")}
+    arrays = jax.jit(made.predict)(params, mutable, batch(name), KEY)
+    exact, _, _ = started(name)
+    expected = jax.jit(exact.predict)(params, mutable, batch(name), KEY)
+    for key, array in arrays.items():
+        assert array.shape[0] == BATCH and array.dtype == jnp.float32, key
+        np.testing.assert_allclose(array, expected[key], atol=0.15, rtol=0.15)
+        assert (dtype == "float32") == np.array_equal(array, expected[key])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_init_is_random_by_its_key_alone(name: str) -> None:
+    init = jax.jit(task(name).init)
+    first, again, other = (init(jax.random.key(seed), batch(name))[0] for seed in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    same = jax.tree.map(np.array_equal, first, other)
+    assert not all(jax.tree.leaves(same))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_are_finite_and_reach_every_parameter(name: str, dtype: str) -> None:
+    made, params, mutable = started(name, dtype)
+    gradient, aux = jax.jit(jax.grad(loss_fn(made), has_aux=True))(params, mutable, batch(name))
+    for path, array in jax.tree_util.tree_leaves_with_path(gradient):
+        where = jax.tree_util.keystr(path, simple=True, separator="/")
+        assert np.isfinite(array).all(), where
+        # A softmax over keys does not see what all keys have in common.
+        assert np.any(array) or where.endswith("attention/key/bias"), where
+    assert jax.tree.map(jnp.shape, aux.mutable) == jax.tree.map(jnp.shape, mutable)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_trace_serves_many_steps_and_the_loss_falls(name: str) -> None:
+    made = task(name)
+    config = optimizers.Config(name="adam", learning_rate=3e-3)
+    algorithm = supervised.build(supervised.Config(), made, optimizers.build(config, 20))
+    data, traces = batch(name), 0
+
+    @jax.jit
+    def update(state: TrainState, batch: Any) -> Any:
+        nonlocal traces
+        traces += 1
+        return algorithm.update(state, batch)
+
+    state, losses = jax.jit(algorithm.init)(KEY, data), []
+    for _ in range(20):
+        state, metrics = update(state, data)
+        losses.append(float(metrics["loss"].compute()))
+        assert metrics["nonfinite"].compute() == 0
+    assert traces == 1 and state.step == 20
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_do_not_see_each_other_in_evaluation(name: str) -> None:
+    """The derivative of the first example's logits by all other examples is zero."""
+    made, params, mutable = started(name)
+    data = batch(name)
+    (key,) = (k for k, v in data.items() if v.dtype == np.float32)
+
+    def first(inputs: jax.Array) -> jax.Array:
+        return made.predict(params, mutable, {**data, key: inputs}, KEY)["logits"][0].sum()
+
+    gradient = jax.jit(jax.grad(first))(jnp.asarray(data[key]))
+    assert np.any(gradient[0]) and not np.any(gradient[1:])
+
+
+def program(name: str, changes: dict[str, Any]) -> str:
+    """What a config computes, as text: its init and its training loss."""
+    made, data = task(name, **changes), batch(name)
+    init = jax.make_jaxpr(made.init)(KEY, data)
+    params, mutable = jax.eval_shape(made.init, KEY, data)
+    return f"{init} {jax.make_jaxpr(jax.grad(loss_fn(made), has_aux=True))(params, mutable, data)}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_of_a_config_does_something(name: str) -> None:
+    module = find.part("model", name)
+    assert name in OTHER, f"{__file__}: give {name} another value for each field"
+    assert set(OTHER[name]) == {f.name for f in dataclasses.fields(module.Config)}
+    for field, (value, around) in OTHER[name].items():
+        try:
+            changed = program(name, {**around, field: value})
+        except ValueError as error:
+            assert str(value) in str(error), field
+            continue
+        assert changed != program(name, around), field

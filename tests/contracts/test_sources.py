@@ -1,0 +1,105 @@
+"""Every source: what it states of itself and the examples that it makes up agree, without any data."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import Program
+from tools import find
+from training import config as configs
+
+NAMES = find.names("data.source")
+INDICES = (0, 1, 2, 17, 255)
+
+
+def build(name: str) -> Any:
+    module = find.part("data.source", name)
+    return module.build(configs.typed(module.Config, module.TINY, "TINY"))
+
+
+def equal(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
+
+
+def test_sources_are_found() -> None:
+    assert {"digits", "folder", "mnist"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_info_is_complete(name: str) -> None:
+    info = build(name).info
+    assert {"train", "test"} <= set(info.num_examples) or "validation" in info.num_examples
+    assert all(count > 0 for count in info.num_examples.values())
+    assert info.num_classes > 1
+    assert len(info.class_names) in (0, info.num_classes)
+    assert len(set(info.class_names)) == len(info.class_names)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fake_is_a_valid_example(name: str) -> None:
+    source = build(name)
+    for index in INDICES:
+        example = source.fake(0, index)
+        image, label = np.asarray(example["image"]), np.asarray(example["label"])
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert image.shape[-1] in (1, 3)
+        assert label.shape == ()
+        assert np.issubdtype(label.dtype, np.integer)
+        assert 0 <= label < source.info.num_classes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fake_depends_on_its_arguments_alone(name: str) -> None:
+    one, other = build(name), build(name)
+    for index in INDICES:
+        assert equal(one.fake(3, index), other.fake(3, index))
+    images = [one.fake(seed, index)["image"] for seed in (0, 1) for index in INDICES]
+    different = {image.tobytes() for image in images}
+    assert len(different) == len(images)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fake_examples_have_one_structure(name: str) -> None:
+    source = build(name)
+    kinds = {
+        tuple((k, np.asarray(v).dtype.str, np.ndim(v)) for k, v in source.fake(0, i).items())
+        for i in INDICES
+    }
+    assert len(kinds) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_statistics_fit_the_channels(name: str) -> None:
+    source = build(name)
+    channels = source.fake(0, 0)["image"].shape[-1]
+    for values in source.info.statistics.values():
+        assert len(values) in (1, channels)
+        assert all(0 < value < 1 for value in values)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_source_knows_its_data_and_is_frozen(name: str) -> None:
+    source = build(name)
+    for method in ("open", "prepare", "verify"):
+        assert callable(getattr(source, method))
+    if dataclasses.is_dataclass(source):
+        assert type(source).__dataclass_params__.frozen
+
+
+def test_info_and_fake_need_neither_tensorflow_nor_a_file(program: Program) -> None:
+    """In a process of its own, where reading a file below a missing data folder would fail."""
+    code = (
+        "import sys\nfrom tools import find\n"
+        f"for name in {NAMES!r}:\n"
+        "    module = find.part('data.source', name)\n"
+        "    source = module.build(module.Config(**module.TINY))\n"
+        "    source.info, source.fake(0, 0)\n"
+        "print('tensorflow' in sys.modules, 'tensorflow_datasets' in sys.modules)\n"
+    )
+    done = program("-c", code, REPRISE_DATA_DIR="/dev/null/data", REPRISE_RAW_DIR="/dev/null/raw")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "False"]

@@ -1,0 +1,119 @@
+"""A scan over layers is the loop, and rematerialisation the plain computation, with less kept."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.layers.stack import POLICIES, stack_layers, unstack_layers
+from models.vision import vit
+from tests.models import run
+from training.contracts import Info
+
+CONFIG = vit.Config(width=12, depth=3, heads=2, mlp_width=20, patch_size=4)
+IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)), jnp.float32)
+
+
+def model(**changes) -> vit.ViT:
+    return vit.build(dataclasses.replace(CONFIG, **changes), Info({}, 5))
+
+
+def gradient_of(module: vit.ViT):
+    def loss(params):
+        rngs = {"dropout": jax.random.key(0)}
+        return (module.apply({"params": params}, IMAGE, train=True, rngs=rngs) ** 2).sum()
+
+    return jax.jit(jax.grad(loss))
+
+
+def gradient(module: vit.ViT, params):
+    return gradient_of(module)(params)
+
+
+def close(a, b) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), a, b)
+
+
+def jaxpr(module: vit.ViT, params) -> str:
+    return str(gradient_of(module).trace(params).jaxpr)
+
+
+def test_scan_equals_loop_with_its_parameters_stacked() -> None:
+    loop, scan = model(), model(scan_layers=True)
+    params = run.params(loop, IMAGE)
+    stacked = stack_layers(params)
+    assert jax.tree.map(jnp.shape, stacked) == jax.tree.map(
+        jnp.shape,
+        jax.eval_shape(lambda: scan.init(jax.random.key(0), IMAGE, train=False))["params"],
+    )
+    close(
+        run.apply(loop, {"params": params}, IMAGE, train=False),
+        run.apply(scan, {"params": stacked}, IMAGE, train=False),
+    )
+    close(stack_layers(gradient(loop, params)), gradient(scan, stacked))
+    assert "scan[" in jaxpr(scan, stacked) and "scan[" not in jaxpr(loop, params)
+
+
+def test_stacking_and_unstacking_are_inverse_at_any_depth() -> None:
+    tree = {"encoder": run.params(model(), IMAGE), "other": {"kernel": jnp.ones(2)}}
+    back = unstack_layers(stack_layers(tree))
+    assert jax.tree.structure(back) == jax.tree.structure(tree)
+    jax.tree.map(np.testing.assert_array_equal, back, tree)
+
+
+def test_scanned_layers_start_and_drop_independently() -> None:
+    """One key for all layers would give them equal parameters, and equal dropout."""
+    scan = model(scan_layers=True)
+    kernels = run.init(scan, IMAGE)["params"]["layers"]["mlp"]["hidden"]
+    assert not np.allclose(kernels["kernel"][0], kernels["kernel"][1])
+
+    # Equal tokens through equal layers: only dropout can make the layers' skips differ.
+    dropping = model(scan_layers=True, stochastic_depth_rate=0.9)
+    text = str(jax.make_jaxpr(lambda k: dropping.init(k, IMAGE, train=False))(jax.random.key(0)))
+    assert "scan[" in text
+
+
+def test_attention_is_sown_alike_by_scan_and_loop() -> None:
+    loop, scan = model(), model(scan_layers=True)
+    params = run.params(loop, IMAGE)
+    _, looped = run.apply(loop, {"params": params}, IMAGE, train=False, mutable=["intermediates"])
+    _, scanned = run.apply(
+        scan, {"params": stack_layers(params)}, IMAGE, train=False, mutable=["intermediates"]
+    )
+    layers = [
+        looped["intermediates"][f"layer_{i:02d}"]["attention"]["attention"][0] for i in range(3)
+    ]
+    close(jnp.stack(layers), scanned["intermediates"]["layers"]["attention"]["attention"][0])
+
+
+@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_remat_equals_plain_and_recomputes(policy: str, scan: bool) -> None:
+    """Same gradients; and the program with it computes dot products again in its backward pass."""
+    plain, remat = model(scan_layers=scan), model(scan_layers=scan, remat=policy)
+    params = run.params(plain, IMAGE)
+    close(gradient(plain, params), gradient(remat, params))
+    before, after = jaxpr(plain, params), jaxpr(remat, params)
+    assert "remat2[" not in before.replace("checkpoint[", "remat2[")
+    assert "remat2[" in after.replace("checkpoint[", "remat2[")
+    assert after.count("dot_general[") > before.count("dot_general[")
+
+
+def test_remat_policies_differ_in_what_they_recompute() -> None:
+    params = run.params(model(), IMAGE)
+    dots = {p: jaxpr(model(remat=p), params).count("dot_general[") for p in POLICIES}
+    assert dots["full"] > dots["dots"]
+
+
+def test_remat_repeats_dropout_in_the_backward_pass() -> None:
+    """Another mask when the layer is computed again would give another gradient."""
+    rates = {"dropout_rate": 0.3, "stochastic_depth_rate": 0.5, "attention_dropout_rate": 0.3}
+    params = run.params(model(), IMAGE)
+    close(gradient(model(**rates), params), gradient(model(**rates, remat="full"), params))
+
+
+def test_unknown_policy_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="remat 'some': expected one of none, full, dots"):
+        model(remat="some").init(jax.random.key(0), IMAGE, train=False)

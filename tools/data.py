@@ -1,0 +1,90 @@
+"""`python -m tools.data`: what data is on this disk, and preparing it before it is needed.
+
+    python -m tools.data verify [NAME ...]     checks raw files and prepared data by content
+    python -m tools.data prepare NAME ...      finds or downloads, checks and prepares
+    python -m tools.data verify folder --path=IMAGES
+
+Exit code 3 where something is missing that was asked for by name, or damaged.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from data import raw
+from data.runtime import data_dir
+from tools import command_line, find
+from training.contracts import ConfigError, DataError
+
+
+def run(argv: Sequence[str]) -> int:
+    """The program; returns its exit code."""
+    parser = command_line.Parser(
+        prog="python -m tools.data", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("action", choices=("verify", "prepare"), help="what to do")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=", ".join(find.names("data.source"))
+    )
+    parser.add_argument("--path", help="the folder of images, for the source `folder`")
+    arguments, _ = parser.parse(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("reprise.data").setLevel(logging.INFO)
+    if arguments.action == "prepare" and not arguments.names:
+        raise ConfigError("prepare takes the names of data sets, such as `prepare mnist`")
+    sources = {
+        name: _source(name, arguments.path) for name in arguments.names or find.names("data.source")
+    }
+    if arguments.action == "prepare":
+        for name, source in sources.items():
+            source.prepare()
+            print(f"{name}: prepared")
+        return 0
+    print(f"prepared data: {data_dir()}")
+    faults = [fault for name, source in sources.items() if (fault := _verify(name, source))]
+    asked = [fault for fault in faults if fault.name in arguments.names or not fault.absent]
+    if not asked:
+        return 0
+    if len(asked) > 1:
+        raise DataError(f"{len(asked)} data sets are missing or damaged: see the lines above")
+    raise asked[0].error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fault:
+    name: str
+    error: DataError
+    absent: bool
+
+
+def _verify(name: str, source: Any) -> _Fault | None:
+    """Prints what is found of one source."""
+    try:
+        lines = source.verify()
+    except DataError as error:
+        print(f"{name}: WRONG: {error}")
+        return _Fault(name, error, absent=False)
+    for line in lines:
+        print(f"{name}: good: {line}")
+    if lines:
+        return None
+    print(f"{name}: nothing on this disk")
+    remedy = (
+        "give the folder of images with --path=FOLDER"
+        if name == "folder"
+        else f"put the raw files into {raw.folders(name)[0]}, or run "
+        f"`python -m tools.data prepare {name}`"
+    )
+    error = DataError(f"{name}: nothing on this disk: {remedy}")
+    return _Fault(name, error, absent=True)
+
+
+def _source(name: str, path: str | None) -> Any:
+    module = find.part("data.source", name, "data.source")
+    known = {field.name for field in dataclasses.fields(module.Config)}
+    return module.build(module.Config(**({"path": path} if path and "path" in known else {})))
+
+
+if __name__ == "__main__":
+    command_line.main(run)
