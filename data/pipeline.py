@@ -97,27 +97,8 @@ def build(
     """
     count = jax.process_count() if process_count is None else process_count
     index = jax.process_index() if process_index is None else process_index
-    ranges = _ranges(config, source.info)
-    if split not in ranges:
-        raise ConfigError(f"data.splits has no {split!r}: {nearest(split, ranges)}")
-    where, texts = (
-        ("data.transforms", config.transforms)
-        if train
-        else ("data.eval_transforms", config.eval_transforms)
-    )
-    if config.batch_size < 1 or config.batch_size % count:
-        raise ConfigError(
-            f"data.batch_size is {config.batch_size}, not a multiple of the {count} processes"
-        )
-    local = config.batch_size // count
-    steps = parse.chain(texts, train, where)
-    for step in steps:
-        if local % step.transform.multiple:
-            raise ConfigError(
-                f"{where} holds {step.text!r}, which takes batches of a multiple of "
-                f"{step.transform.multiple}: a process's part of data.batch_size is {local}"
-            )
-    plan = Plan(ranges[split], steps, train, seed, config.batch_size, local, index * local)
+    where = "data.transforms" if train else "data.eval_transforms"
+    plan = _plan(config, source.info, split, where, train, seed, (index, count))
     if fake and not train:
         limit = min(len(plan.split), 2 * config.batch_size + config.batch_size // 2)
         limited = dataclasses.replace(plan.split, stop=plan.split.start + limit)
@@ -134,6 +115,36 @@ def build(
         return maker.iterate(start, num_batches)
 
     return Pipeline((specs,), source.info, batches, num_batches=num_batches)
+
+
+def _plan(
+    config: Config,
+    info: Info,
+    split: str,
+    where: str,
+    train: bool,
+    seed: int,
+    process: tuple[int, int],
+) -> Plan:
+    """The plan of one process, (index, count), checked."""
+    index, count = process
+    ranges = _ranges(config, info)
+    if split not in ranges:
+        raise ConfigError(f"data.splits has no {split!r}: {nearest(split, ranges)}")
+    if config.batch_size < 1 or config.batch_size % count:
+        raise ConfigError(
+            f"data.batch_size is {config.batch_size}, "
+            f"not a multiple of the {count} processes and at least that"
+        )
+    local = config.batch_size // count
+    steps = parse.chain(config.transforms if train else config.eval_transforms, train, where)
+    for step in steps:
+        if local % step.transform.multiple:
+            raise ConfigError(
+                f"{where} holds {step.text!r}, which takes batches of a multiple of "
+                f"{step.transform.multiple}: a process's part of data.batch_size is {local}"
+            )
+    return Plan(ranges[split], steps, train, seed, config.batch_size, local, index * local)
 
 
 def _ranges(config: Config, info: Info) -> dict[str, splits.Range]:

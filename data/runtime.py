@@ -9,16 +9,23 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from training.contracts import DataError
+
 _lock = threading.Lock()
 
 
 def tensorflow() -> Any:
-    """The TensorFlow module, which sees no accelerator; raises ImportError where not installed."""
+    """The TensorFlow module, which sees no accelerator; raises DataError where not installed."""
     with _lock:
         # The notes of TensorFlow's start are for its own developers; its errors still show.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        import tensorflow as tf
-
+        try:
+            import tensorflow as tf
+        except ModuleNotFoundError as error:
+            raise DataError(
+                f"real data needs TensorFlow, and {error.name} is not installed: run `make train` "
+                "(--smoke and tools.benchmark do without)"
+            ) from error
         for kind in ("GPU", "TPU"):
             if tf.config.get_visible_devices(kind):
                 tf.config.set_visible_devices([], kind)
@@ -31,7 +38,7 @@ def preload() -> threading.Thread:
     def run() -> None:
         try:
             tensorflow()
-        except ImportError:
+        except DataError:
             return  # The pipeline that needs it raises where the user sees it.
 
     thread = threading.Thread(target=run, name="import-tensorflow", daemon=True)

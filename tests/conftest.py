@@ -1,7 +1,7 @@
-"""Where all tests run: on the CPU, offline, with one compilation cache, away from the user's folders.
+"""Where tests run: on the CPU, offline, with one compilation cache, away from the user's folders.
 
-This process has one device, as a user's CPU has; a test of several devices starts a program of its own
-with `program(..., devices=8)`. What is set here, programs that a test starts inherit.
+This process has one device, as a user's CPU has; a test of several devices starts a program of its
+own with `program(..., devices=8)`. What is set here, programs that a test starts inherit.
 """
 
 import logging
@@ -24,16 +24,16 @@ os.environ["NO_GCE_CHECK"] = "true"
 _paths = [str(ROOT / "tests" / "offline"), os.environ.get("PYTHONPATH", "")]
 os.environ["PYTHONPATH"] = os.pathsep.join(p for p in _paths if p)
 
-import pytest
+import pytest  # noqa: E402
 
-from tests.offline import sitecustomize  # noqa: F401  (importing it is what blocks the network)
+from tests.offline import sitecustomize  # noqa: E402, F401  (importing it is what blocks the network)
 
 
 class Program(Protocol):
     """What the fixture `program` gives."""
 
     def __call__(
-        self, *argv: str | Path, devices: int = 1, timeout: float = 120, **environment: str
+        self, *argv: str | Path, devices: int = 1, timeout: float = 250, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Runs `python *argv` in the repository's root and returns its code, stdout and stderr."""
         ...
@@ -44,7 +44,7 @@ def program() -> Program:
     """Runs a Python program as a user would, on `devices` simulated ones."""
 
     def run(
-        *argv: str | Path, devices: int = 1, timeout: float = 120, **environment: str
+        *argv: str | Path, devices: int = 1, timeout: float = 250, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         flags = os.environ.get("XLA_FLAGS", "")
         if devices > 1:
@@ -71,7 +71,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def surroundings(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, data_folder: Path
 ) -> Iterator[None]:
-    """Only the `raw` tests see raw files, none the user's prepared data; no handler of logs stays."""
+    """Only `raw` tests see raw files, none the user's prepared data; no handler of logs stays."""
     monkeypatch.setenv("REPRISE_DATA_DIR", str(data_folder))
     if request.node.get_closest_marker("raw") is None:
         monkeypatch.delenv("REPRISE_RAW_DIR", raising=False)

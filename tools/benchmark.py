@@ -78,7 +78,7 @@ def run(argv: Sequence[str]) -> int:
 
 def measure(values: Mapping[str, Any], fake: bool, updates: int | None) -> dict[str, Any]:
     """Everything that one process can tell of a resolved config."""
-    caching = bool(jax.config.read("jax_enable_compilation_cache"))
+    caching = jax.config.values["jax_enable_compilation_cache"]
     with tempfile.TemporaryDirectory(prefix="reprise-benchmark-") as workdir:
         built = parts.build(values, fake=fake)
         jax.config.update("jax_enable_compilation_cache", False)

@@ -54,6 +54,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Calls `run(argv)` and exits: its return value, or the code of what it raised."""
+    sys.unraisablehook = quiet(sys.unraisablehook)
     try:
         code = run(sys.argv[1:]) or 0
     except ReportedError as error:
@@ -76,6 +77,16 @@ def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
         # Writers that still hold unwritten bytes would fail again, each with its own traceback.
         os._exit(code)
     sys.exit(code)
+
+
+def quiet(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`hook` without what TensorStore's threads say of a save that has failed, and was raised."""
+
+    def quieter(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    return quieter
 
 
 def complain(error: ReportedError) -> int:

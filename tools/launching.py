@@ -17,12 +17,10 @@ from training.contracts import DataError
 def workdir(values: Mapping[str, Any], given: str | None, fresh: bool) -> str:
     """The run's folder: as given, or runs/<field>/<config>-<hash>; `fresh` numbers a sibling."""
     chosen = given or f"runs/{values['name']}-{configs.fingerprint(values)}"
-    if values["smoke"]:
-        if given is None:
-            # A smoke run proves the whole path every time; it has nothing worth resuming.
-            chosen = f"runs/smoke/{values['name']}"
-            shutil.rmtree(chosen, ignore_errors=True)
-        return chosen
+    if values["smoke"] and given is None:
+        # A smoke run proves the whole path every time; it has nothing worth resuming.
+        chosen = f"runs/smoke/{values['name']}"
+        shutil.rmtree(chosen, ignore_errors=True)
     if fresh and Path(chosen).exists():
         return next(
             f"{chosen}-{n}" for n in itertools.count(2) if not Path(f"{chosen}-{n}").exists()

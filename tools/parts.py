@@ -55,7 +55,13 @@ def build(values: Mapping[str, Any], command: str = "", fake: bool = False) -> P
         values=values,
         command=command,
     )
-    for key, accepted in (("nonfinite", ("stop", "skip")), ("test_weights", ("last", "best"))):
+    ensemble = find.part("algorithm", "ensemble")
+    for key, accepted in (
+        ("nonfinite", ("stop", "skip")),
+        ("test_weights", ("last", "best")),
+        ("ensemble_by", ensemble.WAYS),
+        ("ensemble_data", ensemble.DATA),
+    ):
         configs.choose(getattr(train, key), accepted, f"train.{key}")
     pipeline = build_train_pipeline(values, train, fake)
     algorithm = build_algorithm(values, pipeline, train)
@@ -108,6 +114,10 @@ def build_algorithm(
     values: Mapping[str, Any], pipeline: Pipeline, train: configs.Train
 ) -> Algorithm:
     """Model, task, optimizers and algorithm of a config."""
+    if values["algorithm"]["name"] == "ensemble":
+        raise ConfigError(
+            "algorithm.name is 'ensemble', which wraps another algorithm: set train.ensemble=N"
+        )
     if values["algorithm"]["name"] == "ensemble":
         raise ConfigError("algorithm.name is 'ensemble': keep the algorithm, set train.ensemble=N")
     model = _build("model", values["model"], "model", pipeline.info)

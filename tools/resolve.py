@@ -261,7 +261,7 @@ def _value(text: str, current: Any) -> Any:
 
 
 def shrink(full: Mapping[str, Any]) -> dict[str, Any]:
-    """Any config in seconds on a CPU: TINY parts, few steps on fake data, every interval different."""
+    """Any config in seconds on a CPU: TINY parts, few steps, fake data, all intervals different."""
     small = dict(full)
     for section in PARTS:
         small[section] = {**full[section], **find.part(section, full[section]["name"]).TINY}

@@ -1,5 +1,6 @@
 """What the programs print for a person: tables of results, configs and values."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,6 +77,9 @@ def configs() -> None:
 
 
 def values(full: Mapping[str, Any]) -> None:
-    """`train.py --print_config`: every key as it is written on the command line."""
+    """`train.py --print_config`: every key as a shell's command line takes it."""
     for key, value in plain_configs.flatten(full).items():
-        print(f"--config.{key}={value!r}" if key not in ("name", "smoke") else f"# {key}: {value}")
+        # Double quotes inside, as single ones are the shell's.
+        text = value if isinstance(value, str) else repr(value).replace("'", '"')
+        given = shlex.quote(f"--config.{key}={text}")
+        print(given if key not in ("name", "smoke") else f"# {key}: {value}")

@@ -1,4 +1,4 @@
-"""How a run goes, whatever is trained: the contracts, the loop, checkpoints, records, the report."""
+"""How a run goes, whatever is trained: contracts, loop, checkpoints, records, report."""
 
 import importlib
 from typing import Any

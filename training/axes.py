@@ -31,10 +31,12 @@ def make_axis(
     log: bool = False,
     percent: bool = False,
     tight: bool = False,
+    whole: bool = False,
 ) -> Axis:
     """An axis that holds all finite `values`, with about `count` round ticks.
 
-    `tight` adds no margin; an axis in percent of values up to 1 does not go beyond 1.
+    `tight` adds no margin; `whole` lets no tick lie between whole numbers; an axis in percent of
+    values up to 1 does not go beyond 1.
     """
     values = np.asarray(values, np.float64).ravel()
     values = values[np.isfinite(values)]
@@ -50,6 +52,8 @@ def make_axis(
         most = 1.0 if percent and high <= 1 else math.inf
         low, high = (0.0 if 0 <= low <= margin else low - margin), min(high + margin, most)
     step = _round_step((high - low) / count)
+    if whole:
+        step = max(1.0, 2 * step if step == 2.5 else step)
     first = math.ceil(low / step - 1e-9)
     positions = [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
     ticks = tuple(((p - low) / (high - low), _tick(p, step, percent)) for p in positions)
@@ -81,7 +85,10 @@ def _tick(value: float, step: float, percent: bool) -> str:
     if abs(value) >= 1e4:
         return f"{value / 1e3:g}k{unit}"
     if 0 < step < 1e-4 and value:
-        return f"{value:.2g}".replace("e-0", "e-")
+        digits = math.floor(math.log10(abs(value))) - math.floor(math.log10(step) + 1e-9) + 1
+        mantissa, exponent = f"{value:.{max(digits, 0)}e}".split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return f"{mantissa}e{int(exponent)}{unit}"
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     if round(step * 10**decimals, 6) % 1:
         decimals += 1

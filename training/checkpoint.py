@@ -126,7 +126,7 @@ class Checkpoints:
         self._manager.check_for_errors()
 
     def close(self) -> None:
-        """Waits for the save under way and lets go of the folder; `finish` is what raises its error."""
+        """Waits for the save under way, lets go of the folder; `finish` raises its error."""
         self._manager.close()
 
     def steps(self) -> list[int]:
@@ -134,7 +134,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def latest(self) -> int | None:
-        """The newest good checkpoint's step; a damaged one is named in a warning and passed over."""
+        """The newest good checkpoint's step; a damaged one is warned of and passed over."""
         for step in reversed(self.steps()):
             fault = self.fault(step)
             if fault is None:

@@ -256,6 +256,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits of a config's values, the same on every machine and in every order."""
+    """Eight hexadecimal digits of a config's values, the same everywhere and in any order."""
     text = json.dumps(plain(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -160,19 +160,26 @@ class Algorithm(Protocol):
     and predict return have a leading axis [m].
     """
 
-    batches_per_update: int
-    members: int
+    @property
+    def batches_per_update(self) -> int:
+        """How many batches one update takes."""
+        ...
+
+    @property
+    def members(self) -> int:
+        """How many networks a state holds."""
+        ...
 
     def init(self, key: jax.Array, batch: Batch) -> TrainState:
         """The state before the first update."""
         ...
 
     def update(self, state: TrainState, batch: Batch) -> tuple[TrainState, Means]:
-        """One update; "nonfinite" among the metrics counts updates that were refused as not finite."""
+        """One update; the metric "nonfinite" counts updates that were refused as not finite."""
         ...
 
     def evaluate(self, state: TrainState, batch: Batch, key: jax.Array) -> Means:
-        """Metrics of one batch, honouring batch["mask"]; chooses the weights (EMA, greedy policy)."""
+        """Metrics of one batch by batch["mask"]; chooses the weights (EMA, greedy policy)."""
         ...
 
     def predict(self, state: TrainState, batch: Batch, key: jax.Array) -> Arrays:

@@ -67,11 +67,11 @@ def stack(batches: Sequence[Mapping[str, Any]], steps: int, phases: int) -> dict
     """[steps, phases, b, ...] of a call's batches, without the axes that are 1."""
     if len(batches) == 1:
         return dict(batches[0])
-    shapes = {tuple(sorted((k, np.shape(v)) for k, v in b.items())) for b in batches}
-    if len(shapes) > 1:
-        raise ConfigError("the batches of one call differ in shape: set train.steps_per_call=1")
     axes = tuple(n for n in (steps, phases) if n > 1)
-    return {
-        k: np.stack([b[k] for b in batches]).reshape(*axes, *np.shape(batches[0][k]))
-        for k in batches[0]
-    }
+    try:
+        stacked = {k: np.stack([b[k] for b in batches]) for k in batches[0]}
+    except ValueError as error:
+        raise ConfigError(
+            "the batches of one call differ in shape: set train.steps_per_call=1"
+        ) from error
+    return {k: array.reshape(*axes, *array.shape[1:]) for k, array in stacked.items()}

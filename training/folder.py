@@ -11,7 +11,6 @@ import os
 import platform
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -24,7 +24,7 @@ SMALLEST_SHARDED = 2**14
 
 
 def make(config: Mesh, devices: list[Any] | None = None) -> jax.sharding.Mesh:
-    """The mesh of all devices (or `devices`); raises ConfigError where the sizes do not fit them."""
+    """The mesh of all devices or of `devices`; raises ConfigError where sizes do not fit."""
     devices = jax.devices() if devices is None else devices
     sizes = [getattr(config, axis) for axis in AXES]
     known = int(np.prod([s for s in sizes if s != -1]))

@@ -55,23 +55,7 @@ def draw_curve(
     `mark` is a vertical line (x, label); `colours` numbers the series' colours; `from_zero` lets
     the y axis hold 0.
     """
-    everything = np.concatenate([np.ravel(v) for v in (*curve.series.values(), [])])
-    everything = everything[np.isfinite(everything)]
-    if log is None:
-        log = bool(everything.size) and 0 < 50 * everything.min() < everything.max()
-    # Negative edges of a band (a mean less its std) must not stretch an axis of positive values.
-    floor = everything.min() * 0.5 if log and everything.size else -np.inf
-    edges = [np.maximum(np.ravel(v), floor) for v in curve.bands.values()]
-    if curve.diagonal:
-        shared = np.concatenate([[0.0, 1.0], curve.x, everything, *edges])
-        x_axis = y_axis = make_axis(shared, percent=percent, tight=True)
-    else:
-        x = np.asarray(curve.x, np.float64)
-        # An axis of steps begins at 0, where the first point is near enough.
-        start = [0.0] if len(x) and 0 < x[0] <= 0.2 * x[-1] else []
-        x_axis = make_axis(np.append(x, start), count=4, tight=len(x) > 1)
-        zero = [0.0] if from_zero else []
-        y_axis = make_axis(np.concatenate([everything, *edges, zero]), log=log, percent=percent)
+    x_axis, y_axis = _axes_of(curve, percent, log, from_zero)
     lines, bands, points = [], [], []
     for number, (name, values) in enumerate(curve.series.items()):
         colour = (colours or {}).get(name, number % COLOURS)
@@ -95,7 +79,7 @@ def draw_curve(
             }
         )
         if name in curve.bands:
-            bands.append({"colour": colour, "path": _band(curve, name, floor, x_axis, y_axis)})
+            bands.append({"colour": colour, "path": _band(curve, name, x_axis, y_axis)})
     return {
         "kind": "curve",
         "title": curve.title,
@@ -110,7 +94,30 @@ def draw_curve(
     }
 
 
-def _band(curve: Curve, name: str, floor: float, x_axis: Axis, y_axis: Axis) -> str:
+def _axes_of(curve: Curve, percent: bool, log: bool | None, from_zero: bool) -> tuple[Axis, Axis]:
+    everything = np.concatenate([np.ravel(v) for v in (*curve.series.values(), [])])
+    everything = everything[np.isfinite(everything)]
+    if log is None:
+        log = bool(everything.size) and 0 < 50 * everything.min() < everything.max()
+    # Negative edges of a band (a mean less its std) have no place on a logarithmic axis.
+    floor = everything.min() * 0.5 if log and everything.size else -np.inf
+    edges = [np.maximum(np.ravel(v), floor) for v in curve.bands.values()]
+    if curve.diagonal:
+        shared = np.concatenate([[0.0, 1.0], curve.x, everything, *edges])
+        axis = make_axis(shared, percent=percent, tight=True)
+        return axis, axis
+    x = np.asarray(curve.x, np.float64)
+    # An axis of steps begins at 0, where the first point is near enough.
+    start = [0.0] if len(x) and 0 < x[0] <= 0.2 * x[-1] else []
+    whole = bool(np.all(x == np.round(x)))
+    x_axis = make_axis(np.append(x, start), count=4, tight=len(x) > 1, whole=whole)
+    zero = [0.0] if from_zero else []
+    y_axis = make_axis(np.concatenate([everything, *edges, zero]), log=log, percent=percent)
+    return x_axis, y_axis
+
+
+def _band(curve: Curve, name: str, x_axis: Axis, y_axis: Axis) -> str:
+    floor = y_axis.low if y_axis.log else -np.inf
     low, high = (np.maximum(edge, floor) for edge in curve.bands[name])
     x, low = thin(curve.x, low)
     high = thin(curve.x, high)[1]

@@ -1,4 +1,4 @@
-"""result.json: the number of a run, by seed, with its interval, beside the number it is measured against."""
+"""result.json: the number of a run with its interval, beside its baseline."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def result(
     step: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """What result.json says, from the last evaluation's `scalars` {"test/accuracy": value or [m]}."""
+    """What result.json says, from the last `scalars` {"test/accuracy": value or [m]}."""
     baseline, train = config.baseline, config.train
     values = [number(v) for v in np.atleast_1d(scalars.get(baseline.metric, np.nan))]
     known = [v for v in values if v is not None]

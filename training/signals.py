@@ -9,7 +9,7 @@ HANDLED = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """Notes the first signal; a second SIGINT stops at once, with what the last checkpoint holds."""
+    """Notes the first signal; a second SIGINT stops at once, as of the last checkpoint."""
 
     def __init__(self) -> None:
         self.received: int | None = None

@@ -1,4 +1,4 @@
-"""Where a run's time goes: rates, waiting for data, saving, compiling. Kept out of metrics.jsonl."""
+"""Where a run's time goes: rates, waiting, saving, compiling. Kept out of metrics.jsonl."""
 
 import resource
 import time

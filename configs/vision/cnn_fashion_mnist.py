@@ -19,7 +19,12 @@ def get_config(arg: str = "") -> ConfigDict:
     batch_size, examples = 128, 55_000
     return ConfigDict(
         {
-            "model": {"name": "vision.cnn", "features": (32, 64), "hidden": 256, "dropout_rate": 0.4},
+            "model": {
+                "name": "vision.cnn",
+                "features": (32, 64),
+                "hidden": 256,
+                "dropout_rate": 0.4,
+            },
             "data": {
                 "source": {"name": "fashion_mnist"},
                 "batch_size": batch_size,

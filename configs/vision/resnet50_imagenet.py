@@ -3,11 +3,11 @@
     python train.py --config=configs/vision/resnet50_imagenet.py
 
 Expected: 76.37 % top-1 on the 50,000 validation images (google/flax examples/imagenet/README.md,
-  TPU v3-8, 4.4 h; its other machines gave 76.27 to 76.72). Batch 1024, Nesterov momentum 0.9, rate
-  0.1 per 256 images, five epochs of warm-up, cosine over 100 epochs, weight decay 1e-4 on kernels.
-  He et al. 2015, arXiv:1512.03385.
+TPU v3-8, 4.4 h; its other machines gave 76.27 to 76.72). Batch 1024, Nesterov momentum 0.9, rate
+0.1 per 256 images, five epochs of warm-up, cosine over 100 epochs, weight decay 1e-4 on kernels.
+He et al. 2015, arXiv:1512.03385.
 Differs: 1 % of the training images are held out, so that learning can be watched without the test
-  set.
+set.
 """
 
 from ml_collections import ConfigDict

@@ -3,9 +3,9 @@
     python train.py --config=configs/vision/vit_folder.py:path/to/images
 
 Expected: depends on the images. A tenth of each class is held out to select the weights and a fifth
-  to test them, unless the folder has folders train/, val/ and test/ of its own
-  (data/sources/folder.py). Images are resized to 64 pixels; 2,000 updates take about ten minutes on
-  two cores.
+to test them, unless the folder has folders train/, val/ and test/ of its own
+(data/sources/folder.py). Images are resized to 64 pixels; 2,000 updates take about ten minutes on
+two cores.
 """
 
 from ml_collections import ConfigDict

@@ -3,11 +3,11 @@
     python train.py --config=configs/vision/vit_s16_imagenet.py
 
 Expected: 76.5 % top-1 on the 50,000 validation images after 90 epochs, 6 to 7 hours on a TPU v3-8
-  (Beyer, Zhai and Kolesnikov 2022, arXiv:2205.01580; google-research/big_vision
-  configs/vit_s16_i1k.py). Batch 1024, Adam at 1e-3 with 10,000 updates of warm-up and a cosine,
-  clipping at 1, RandAugment(2, 10), mixup 0.2, global average pooling, fixed 2-D positions. TRAP:
-  their weight decay of 1e-4 is not multiplied by the rate; AdamW's is, so it is 0.1 here. Differs:
-  no hidden layer before the head, float32 momentum.
+(Beyer, Zhai and Kolesnikov 2022, arXiv:2205.01580; google-research/big_vision
+configs/vit_s16_i1k.py). Batch 1024, Adam at 1e-3 with 10,000 updates of warm-up and a cosine,
+clipping at 1, RandAugment(2, 10), mixup 0.2, global average pooling, fixed 2-D positions. TRAP:
+their weight decay of 1e-4 is not multiplied by the rate; AdamW's is, so it is 0.1 here. Differs:
+no hidden layer before the head, float32 momentum.
 """
 
 from ml_collections import ConfigDict

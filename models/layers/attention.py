@@ -65,6 +65,10 @@ def _xla(
     bias: jax.Array | None,
     causal: bool,
 ) -> jax.Array:
+    if query.dtype == jnp.float16:
+        # JAX asks for an F16_F16_F32 product, which only GPUs have: lowering fails elsewhere.
+        weights = attention_weights(query, key, mask=mask, bias=bias, causal=causal)
+        return weighted_values(weights, value)
     if causal and query.shape[1] != key.shape[1]:
         # JAX's own causality aligns the first query with the first key, not the last with the last.
         seen = causal_mask(query.shape[1], key.shape[1])

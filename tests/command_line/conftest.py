@@ -47,6 +47,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 
     def run(*argv: str | Path) -> Ended:
         capsys.readouterr()
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, argv)])
         with pytest.raises(SystemExit) as stopped:
             command_line.main(train.run)

@@ -1,4 +1,4 @@
-"""Every config: it resolves, states a complete baseline, keeps its test set apart, and runs with --smoke."""
+"""Every config: it resolves, states its baseline, keeps its test set apart, runs with --smoke."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def test_configs_are_found() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_resolves_to_itself(name: str) -> None:
-    """config.json repeats the run: resolving what was resolved changes nothing, through JSON too."""
+    """config.json repeats the run: resolving what was resolved changes nothing, even as JSON."""
     values = load(name)
     assert values["name"] == name
     again = resolve.resolve(configs.plain(json.loads(json.dumps(values))))

@@ -1,4 +1,4 @@
-"""Every model, found by listing the tree: shapes, precision, gradients, one trace for many steps."""
+"""Every model, found by listing the tree: shapes, precision, gradients, one trace a program."""
 
 import dataclasses
 from functools import cache
@@ -20,7 +20,7 @@ NAMES = find.names("model")
 KEY = jax.random.key(0)
 
 # Another value for each field of a Config: a field that changes nothing is one that does nothing.
-# A value that is refused was read. "" holds what the field needs around it to matter.
+# A value that is refused was read. Beside it stand the other fields that it needs to matter.
 OTHER: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     "vision.cnn": {
         "features": ((4, 9), {}),

@@ -1,4 +1,4 @@
-"""Every source: what it states of itself and the examples that it makes up agree, without any data."""
+"""Every source: what it states of itself and the examples that it makes up agree, without data."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """No connection leaves this machine while the tests run.
 
-tests/conftest.py puts this folder first on PYTHONPATH, so that Python imports this file at the start of
-every program that a test starts, and imports it for its own process.
+tests/conftest.py puts this folder first on PYTHONPATH, so that Python imports this file at the
+start of every program that a test starts, and imports it for its own process.
 """
 
 import socket

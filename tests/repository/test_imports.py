@@ -157,8 +157,7 @@ def test_everything_imports_without_tensorflow(program: Program) -> None:
 
 def test_smoke_run_needs_no_tensorflow(program: Program, tmp_path: Path) -> None:
     code = WITHOUT_TENSORFLOW + (
-        "import runpy\nsys.path.insert(0, '.')\n"
-        "runpy.run_path('train.py', run_name='__main__')"
+        "import runpy\nsys.path.insert(0, '.')\nrunpy.run_path('train.py', run_name='__main__')"
     )
     config = "--config=configs/vision/vit_digits.py"
     done = program("-c", code, config, "--smoke", f"--workdir={tmp_path / 'run'}")

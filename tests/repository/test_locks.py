@@ -60,7 +60,12 @@ def environment(python: str) -> dict[str, str]:
     patch = f"{python}.{sys.version_info.micro}"
     linux = {"sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux"}
     versions = {"python_version": python, "python_full_version": patch}
-    return {**{k: str(v) for k, v in default_environment().items()}, **linux, **versions, "extra": ""}
+    return {
+        **{k: str(v) for k, v in default_environment().items()},
+        **linux,
+        **versions,
+        "extra": "",
+    }
 
 
 def versions(lock: str, python: str) -> dict[str, list[str]]:
@@ -83,7 +88,7 @@ def direct(lock: str) -> list[Requirement]:
 def needed(lock: str, python: str) -> list[tuple[str, Requirement]]:
     """(who needs it, requirement) of everything below the direct dependencies.
 
-    What is not installed here (libtpu, CUDA) is a leaf: it must be pinned, its own needs are unknown.
+    What is not installed here (libtpu, CUDA) is a leaf: it must be pinned; its needs are unknown.
     """
     seen: set[tuple[str, str]] = set()
     todo = [("pyproject.toml", r) for r in direct(lock)]

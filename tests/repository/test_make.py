@@ -10,7 +10,17 @@ import pytest
 
 from tests.conftest import ROOT
 
-TARGETS = ("train", "test", "test-data", "test-browser", "test-tpu", "check", "format", "lock", "clean")
+TARGETS = (
+    "train",
+    "test",
+    "test-data",
+    "test-browser",
+    "test-tpu",
+    "check",
+    "format",
+    "lock",
+    "clean",
+)
 CI = ("check", "test", "test-data", "test-browser", "test-tpu")
 
 FAKE_MAKE = """#!/bin/sh

@@ -8,7 +8,17 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-PRODUCT = ("configs", "data", "models", "tasks", "algorithms", "evaluators", "training", "tools", "launch")
+PRODUCT = (
+    "configs",
+    "data",
+    "models",
+    "tasks",
+    "algorithms",
+    "evaluators",
+    "training",
+    "tools",
+    "launch",
+)
 PACKAGES = (*PRODUCT, "train", "tests")
 
 
@@ -73,9 +83,10 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
                 yield node.lineno, inner if is_module(inner) else base
-        elif isinstance(node, ast.Call) and called(node).endswith("import_module"):
-            if node.args and isinstance(node.args[0], ast.Constant):
-                yield node.lineno, str(node.args[0].value)
+        elif isinstance(node, ast.Call) and dotted(node.func).endswith("import_module"):
+            yield from (
+                (node.lineno, str(a.value)) for a in node.args if isinstance(a, ast.Constant)
+            )
 
 
 def absolute(path: Path, node: ast.ImportFrom) -> str:
@@ -93,13 +104,8 @@ def is_module(name: str) -> bool:
     return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
 
 
-def called(node: ast.Call) -> str:
-    """The dotted name that a call calls: "jax.jit"; "" where it is no name."""
-    return dotted(node.func)
-
-
 def dotted(node: ast.AST) -> str:
-    """The dotted name of an expression; "" where it is no name."""
+    """The dotted name of an expression, such as "jax.jit"; "" where it is no name."""
     if isinstance(node, ast.Attribute):
         before = dotted(node.value)
         return f"{before}.{node.attr}" if before else ""

@@ -1,23 +1,26 @@
 """tools.inspect: what a run holds, told from shapes alone."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from tools import inspect, parts, resolve
+from tests.tools.conftest import values_of
+from tools import inspect, parts
 from training.contracts import ConfigError
 
 CONFIG = "--config=configs/vision/vit_digits.py"
+SMALL = ("--smoke", "--config.model.depth=1")
 
 
 @pytest.fixture
 def found(printed):
-    return printed(inspect.run, CONFIG)
+    return printed(inspect.run, CONFIG, *SMALL)
 
 
 def test_the_arrays_are_those_of_the_real_state(found):
-    values = resolve.resolve(resolve.load_file("configs/vision/vit_digits.py"))
-    built = parts.build(values, fake=True)
+    built = parts.build(values_of(real=False))
     batch = next(built.train.batches(0))
     state = jax.jit(built.algorithm.init)(jax.random.key(0), batch)
     leaves = jax.tree_util.tree_leaves_with_path(state)
@@ -33,8 +36,7 @@ def test_the_arrays_are_those_of_the_real_state(found):
 
 
 def test_the_batch_is_what_the_pipeline_gives(found):
-    values = resolve.resolve(resolve.load_file("configs/vision/vit_digits.py"))
-    batch = next(parts.build(values, fake=True).train.batches(0))
+    batch = next(parts.build(values_of(real=False)).train.batches(0))
     rows = {a["path"]: a for a in found["arrays"]}
     for name, array in batch.items():
         assert rows[f"batch/{name}"]["shape"] == list(np.shape(array))
@@ -48,13 +50,13 @@ def test_totals_add_up(found):
 
 
 def test_members_multiply(found, printed):
-    several = printed(inspect.run, CONFIG, "--config.train.ensemble=3")
+    several = printed(inspect.run, CONFIG, *SMALL, "--config.train.ensemble=3")
     assert several["members"] == 3
     assert several["parameters"] == 3 * found["parameters"]
 
 
 def test_the_table_ends_with_the_count(capsys, found):
-    assert inspect.run([CONFIG]) == 0
+    assert inspect.run([CONFIG, *SMALL]) == 0
     out = capsys.readouterr().out
     assert f"{found['parameters']:,} parameters" in out
     assert "data+fsdp" in out
@@ -66,7 +68,7 @@ def test_eight_devices_share_the_batch_and_the_large_arrays(program):
         "--config.model.width=256", "--config.model.heads=4", devices=8,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    rows = {a["path"]: a for a in __import__("json").loads(done.stdout)["arrays"]}
+    rows = {a["path"]: a for a in json.loads(done.stdout)["arrays"]}
     image, mlp = rows["batch/image"], rows["params/layer_00/mlp/hidden/kernel"]
     assert image["bytes_per_device"] * 8 == 4 * image["elements"]
     assert "fsdp" in mlp["spec"]

@@ -12,9 +12,10 @@ from PIL import Image
 import training
 from data import pipeline
 from data.sources import folder
+from data.sources.common.small_images import SmallImages
 from tools import images, parts, predict
 from training.compiled import evaluation_key
-from training.contracts import ConfigError, DataError
+from training.contracts import ConfigError, DataError, Info
 
 
 def evaluated(trained) -> np.ndarray:
@@ -113,24 +114,14 @@ def test_any_kind_of_image_becomes_the_source_s(mode, tmp_path):
         image = Image.new("RGB", (30, 20), (128, 128, 128)).convert(mode)
     path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
     image.save(path)
-    config = pipeline.Config()
+    config, info = pipeline.Config(), Info({"test": 1})
     for channels in (1, 3):
-        reader = images.Images(config, Fixed((8, 8, channels)))
+        reader = images.Images(config, SmallImages("any", "1", (), (8, 8, channels), info))
         array = reader.read(path)
         assert array.shape == (8, 8, channels)
         assert array.dtype == np.uint8
         if mode != "1":
             assert abs(int(array.mean()) - 128) <= 6
-
-
-class Fixed:
-    """A source of images of one shape."""
-
-    def __init__(self, shape):
-        self.shape = shape
-
-    def fake(self, seed, index):
-        return {"image": np.zeros(self.shape, np.uint8), "label": np.int32(0)}
 
 
 def test_files_of_a_decoding_pipeline_meet_the_decoder_of_training(tmp_path):

@@ -160,20 +160,24 @@ def metric_lines(steps: int, members: int) -> list[dict[str, Any]]:
     return lines
 
 
-def make(
-    path: Path,
-    *,
-    members: int = 1,
-    done: bool = True,
-    baseline: dict[str, Any] | None = None,
-    names: tuple[str, ...] = (),
-    steps: int = 1200,
-) -> Path:
-    """Writes the folder and returns it."""
-    path.mkdir(parents=True, exist_ok=True)
-    baseline = BASELINE if baseline is None else baseline
-    config = {
+ENVIRONMENT = {
+    "versions": {"jax": "0.10.2", "flax": "0.12.8", "optax": "0.2.8", "numpy": "2.4.1"},
+    "python": "3.11.2",
+    "platform": "Linux-6.1.0-18-amd64-x86_64-with-glibc2.36",
+    "devices": ["cpu:0 cpu"],
+    "process_count": 1,
+    "cpu_count": 2,
+    "hostname": "workbench",
+    "git_commit": "4f1c2a9d0b7e63528c1f0a9e8d7c6b5a43210fed",
+    "command": "python train.py --config=configs/vision/vit_digits.py --config.train.seed=0",
+}
+
+
+def config(members: int, baseline: dict[str, Any]) -> dict[str, Any]:
+    """A resolved config."""
+    return {
         "name": "vision/vit_digits",
+        "smoke": False,
         "model": {"name": "vision.vit", "width": 64, "layers": 4, "heads": 4, "patch": 2},
         "data": {
             "source": {"name": "digits"},
@@ -197,31 +201,12 @@ def make(
         },
         "baseline": baseline,
     }
-    environment = {
-        "versions": {"jax": "0.10.2", "flax": "0.12.8", "optax": "0.2.8", "numpy": "2.4.1"},
-        "python": "3.11.2",
-        "platform": "Linux-6.1.0-18-amd64-x86_64-with-glibc2.36",
-        "devices": ["cpu:0 cpu"],
-        "process_count": 1,
-        "cpu_count": 2,
-        "hostname": "workbench",
-        "git_commit": "4f1c2a9d0b7e63528c1f0a9e8d7c6b5a43210fed",
-        "command": "python train.py --config=configs/vision/vit_digits.py --config.train.seed=0",
-    }
-    (path / "config.json").write_text(json.dumps(config))
-    (path / "environment.json").write_text(json.dumps(environment))
-    found = evaluate(members, names)
-    lines = metric_lines(steps, members)
-    values = [round(0.9806 + 0.003 * np.sin(3 * i), 4) for i in range(members)]
-    last = {name: float(np.mean(value)) for name, value in found.scalars.items()}
-    if done:
-        lines.append({"step": steps, "split": "test", "loss": 0.071, "accuracy": 0.9806, **last})
-        for name, figure in found.figures.items():
-            figures.save(figure, path / "figures" / f"{steps:08d}" / f"test_{name}.npz")
-    confusion = found.figures["confusion"]
-    figures.save(confusion, path / "figures" / "00000100" / "val_confusion.npz")
-    write_lines(path / "metrics.jsonl", lines)
+
+
+def timing_lines(steps: int) -> list[dict[str, Any]]:
+    """Events, and rates that are nearly constant."""
     random = np.random.default_rng(1)
+    events = [{"event": "compiled", "seconds": 4.21}, {"event": "first_step", "seconds": 9.84}]
     rates = [
         {
             "step": step,
@@ -233,32 +218,59 @@ def make(
         }
         for step in range(20, steps + 1, 20)
     ]
-    events: list[dict[str, Any]] = [
-        {"event": "compiled", "seconds": 4.21},
-        {"event": "first_step", "seconds": 9.84},
-    ]
-    memory: list[dict[str, Any]] = [{"event": "memory", "host_bytes": 1_312_000_000}]
-    write_lines(path / "timings.jsonl", events + rates + memory)
+    return [*events, *rates, {"event": "memory", "host_bytes": 1_312_000_000}]
+
+
+def result(members: int, steps: int, baseline: dict[str, Any]) -> dict[str, Any]:
+    """A finished run's result.json."""
+    values = [round(0.9806 + 0.003 * np.sin(3 * i), 4) for i in range(members)]
+    mean = float(np.mean(values))
+    # t(.975, 4) / sqrt(5), for the five members of the tests.
+    half = float(np.std(values, ddof=1)) * 1.24 if members > 1 else 0.0
+    return {
+        "name": "vision/vit_digits",
+        "metric": "test/accuracy",
+        "value": mean,
+        "values": values,
+        "interval": [mean - half, mean + half] if members > 1 else None,
+        "seeds": [f"0.{i}" for i in range(members)] if members > 1 else [0],
+        "selected": {
+            "metric": "val/accuracy",
+            "value": [0.985] * members if members > 1 else 0.985,
+            "step": [900] * members if members > 1 else 900,
+            "tested": "best",
+        },
+        "baseline": baseline,
+        "steps": steps,
+        "seconds": 16.4,
+        "status": "done",
+    }
+
+
+def make(
+    path: Path,
+    *,
+    members: int = 1,
+    done: bool = True,
+    baseline: dict[str, Any] | None = None,
+    names: tuple[str, ...] = (),
+    steps: int = 1200,
+) -> Path:
+    """Writes the folder and returns it."""
+    path.mkdir(parents=True, exist_ok=True)
+    baseline = BASELINE if baseline is None else baseline
+    (path / "config.json").write_text(json.dumps(config(members, baseline)))
+    (path / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    found = evaluate(members, names)
+    lines = metric_lines(steps, members)
+    confusion = found.figures["confusion"]
+    figures.save(confusion, path / "figures" / "00000100" / "val_confusion.npz")
     if done:
-        spread = float(np.std(values, ddof=1)) * 1.24 if members > 1 else 0.0
-        mean = float(np.mean(values))
-        result = {
-            "name": "vision/vit_digits",
-            "metric": "test/accuracy",
-            "value": mean,
-            "values": values,
-            "interval": [mean - spread, mean + spread] if members > 1 else None,
-            "seeds": [f"0.{i}" for i in range(members)] if members > 1 else [0],
-            "selected": {
-                "metric": "val/accuracy",
-                "value": [0.985] * members if members > 1 else 0.985,
-                "step": [900] * members if members > 1 else 900,
-                "tested": "best",
-            },
-            "baseline": baseline,
-            "steps": steps,
-            "seconds": 16.4,
-            "status": "done",
-        }
-        (path / "result.json").write_text(json.dumps(result))
+        last = {name: float(np.mean(value)) for name, value in found.scalars.items()}
+        lines.append({"step": steps, "split": "test", "loss": 0.071, "accuracy": 0.9806, **last})
+        for name, figure in found.figures.items():
+            figures.save(figure, path / "figures" / f"{steps:08d}" / f"test_{name}.npz")
+        (path / "result.json").write_text(json.dumps(result(members, steps, baseline)))
+    write_lines(path / "metrics.jsonl", lines)
+    write_lines(path / "timings.jsonl", timing_lines(steps))
     return path

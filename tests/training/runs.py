@@ -54,7 +54,7 @@ def toy(name: str, ensemble: int = 1):
 
 
 def run(folder, name: str, train: Train, every: int = 4, ensemble: int = 1, disturb=None):
-    """fit's result on a toy; `disturb(number)` is called before each training batch is handed out."""
+    """fit's result on a toy; `disturb(number)` is called before each training batch."""
     algorithm, pipeline, held_out = toy(name, ensemble)
     if disturb is not None:
         pipeline = disturbed(pipeline, disturb)

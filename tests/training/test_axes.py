@@ -27,11 +27,19 @@ def test_every_value_lies_on_the_axis_and_labels_differ(values: list[float], per
     [
         ([0, 1], ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
         ([0, 50_000], ["0", "10k", "20k", "30k", "40k", "50k"]),
+        ([0, 2e-4], ["0", "5e-5", "1e-4", "1.5e-4", "2e-4"]),
         ([0, 3_000_000], ["0", "1M", "2M", "3M"]),
     ],
 )
 def test_labels(values: list[float], labels: list[str]):
     assert [text for _, text in axes.make_axis(values, tight=True).ticks] == labels
+
+
+def test_whole_numbers_have_whole_ticks():
+    axis = axes.make_axis([3, 12], count=4, tight=True, whole=True)
+    assert [text for _, text in axis.ticks] == ["5", "10"]
+    axis = axes.make_axis([0, 2], count=4, tight=True, whole=True)
+    assert [text for _, text in axis.ticks] == ["0", "1", "2"]
 
 
 def test_percent_stops_at_one_hundred():

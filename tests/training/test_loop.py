@@ -1,4 +1,4 @@
-"""The loop, with a toy of each kind of algorithm: one `fit` serves them all, and no step is lost."""
+"""A toy of each kind of algorithm through the one `fit`: no step is lost and none doubled."""
 
 import json
 import signal

@@ -1,0 +1,142 @@
+"""README.md keeps its word: every command in it is run, and it stays a five minutes' read.
+
+How a command is run here, where training at full length would take minutes:
+
+- `make ...` with --dry-run; an environment is made ready by make, so its activation is left out;
+- `runs/...` names a run of this session, made with --smoke: each name another one;
+- `path/to/images` names a folder of images of this session;
+- programs that take --config are given --smoke and a workdir of this session besides.
+"""
+
+import csv
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train
+from tests.conftest import ROOT, Program
+from tools import find
+from training import contracts
+
+TEXT = (ROOT / "README.md").read_text()
+CONFIG = "--config=configs/vision/vit_digits.py"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+RUNS = sorted(set(re.findall(r"runs/\w+/\w+-[0-9a-f]{8}", TEXT)))
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A run with --smoke for each name that the README gives one."""
+    folder = tmp_path_factory.mktemp("readme")
+    made = {}
+    for seed, name in enumerate(RUNS):
+        made[name] = str(folder / Path(name).name)
+        argv = [CONFIG, "--smoke", f"--workdir={made[name]}", f"--config.train.seed={seed}"]
+        assert train.run(argv) == 0
+    return made
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of two images of noise."""
+    folder = tmp_path_factory.mktemp("images")
+    noise = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (folder / name).mkdir()
+        for i in range(2):
+            pixels = noise.integers(0, 256, (20, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(
+    command: str, runs: dict[str, str], images: Path, tmp_path: Path, program: Program
+) -> None:
+    if command == ". .venv/bin/activate":
+        assert ".venv/done:" in (ROOT / "Makefile").read_text()
+        return
+    words = shlex.split(command)
+    if words[0] == "make":
+        done = subprocess.run(
+            ["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True
+        )
+    else:
+        assert words.pop(0) == "python"
+        for name, folder in {**runs, "path/to/images": str(images)}.items():
+            words = [word.replace(name, folder) for word in words]
+        if any(word.startswith("--config=") for word in words):
+            words += ["--smoke", f"--workdir={tmp_path / 'run'}"]
+        done = program(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_notebook(code: str, runs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    for name, folder in runs.items():
+        code = code.replace(name, folder)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("vision/vit_digits [")
+
+
+def test_it_is_read_in_five_minutes() -> None:
+    assert len(TEXT.split()) <= 1000
+
+
+def test_the_two_commands_come_first() -> None:
+    assert blocks("sh")[0].splitlines() == ["make train", "make test"]
+
+
+def test_paths_exist() -> None:
+    made_by_a_run = {"figures/", "checkpoints/"}
+    named = set(re.findall(r"`([a-z]+/)`", TEXT)) - made_by_a_run
+    named |= set(
+        re.findall(r"(?:configs|training|tools|tests|data)/\w+(?:/\w+)*\.(?:py|txt)", TEXT)
+    )
+    named |= {"LICENSE", "CITATION.cff", "Makefile"}
+    ours = {name for name in named if "/mine" not in name}
+    assert not [name for name in sorted(ours) if not (ROOT / name).exists()]
+
+
+def test_every_tool_is_named() -> None:
+    """Tools are the modules that are programs."""
+    programs = [p.stem for p in (ROOT / "tools").glob("*.py") if "__main__" in p.read_text()]
+    assert programs
+    assert not [name for name in programs if not re.search(rf"[`.]{name}[` ]", TEXT)]
+
+
+def test_exit_codes_are_those_of_the_code() -> None:
+    stated = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)}
+    errors = contracts.ReportedError.__subclasses__()
+    assert stated == {0, contracts.ReportedError.code, *(e.code for e in errors)}
+
+
+def test_results_are_of_configs_that_exist() -> None:
+    _, table, _ = TEXT.split("<!-- results -->")
+    rows = list(csv.reader(table.strip().splitlines()[2:], delimiter="|"))
+    names = [row[1].strip(" `") for row in rows]
+    assert names
+    assert not set(names) - set(find.configs())
+
+
+def test_licence_and_citation() -> None:
+    licence = (ROOT / "LICENSE").read_text()
+    assert licence.lstrip().startswith("Apache License\n")
+    assert "END OF TERMS AND CONDITIONS" in licence
+    citation = (ROOT / "CITATION.cff").read_text()
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    for line in ("cff-version: 1.2.0", "license: Apache-2.0", f"version: {version[1]}"):
+        assert line in citation.splitlines()
