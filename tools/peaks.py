@@ -4,8 +4,8 @@ Vendors state a chip; JAX counts two devices on a TPU v2 or v3 chip (its cores),
 name that is not here gives no MFU, which is better than a wrong one.
 
 Sources: cloud.google.com/tpu/docs (the page of each version, "peak compute per chip"); NVIDIA's
-  data sheets of V100 (fp16 tensor cores), T4 (fp16), A10, A100, L4, L40S, H100, H200 and B200,
-  without sparsity.
+data sheets of V100 (fp16 tensor cores), T4 (fp16), A10, A100, L4, L40S, H100, H200 and B200,
+without sparsity.
 """
 
 import re
@@ -18,7 +18,6 @@ PEAKS = (
     (r"TPU v5 lite|TPU v5e", 197e12),
     (r"TPU v5", 459e12),
     (r"TPU v6", 918e12),
-    (r"TPU ?7|TPU v7", 2307e12),
     (r"B200", 2250e12),
     (r"H200", 989.4e12),
     (r"H100.*(PCIe|PCI)", 756e12),
@@ -27,7 +26,7 @@ PEAKS = (
     (r"A100", 312e12),
     (r"L40S", 362e12),
     (r"\bL4\b", 121e12),
-    (r"\bA10G?\b", 125e12),
+    (r"\bA10\b", 125e12),
     (r"V100", 125e12),
     (r"\bT4\b", 65e12),
 )

@@ -11,6 +11,7 @@ import pytest
 
 from tests.contracts import examples
 from tests.contracts.examples import BATCH
+from tests.models import run
 from tools import find
 from training.contracts import Aux, Mean
 
@@ -29,7 +30,7 @@ def started(name: str) -> tuple[Any, Any, Any]:
     module, info = find.part("model", model_name), examples.of_model(model_name)[1]
     model = module.build(module.Config(**module.TINY), info)
     task = part.build(part.Config(**part.TINY), model, info)
-    params, mutable = jax.jit(task.init)(KEY, batch(name))
+    params, mutable = run.jit(task.init)(KEY, batch(name))
     return task, params, mutable
 
 
@@ -39,7 +40,7 @@ def losses(task: Any) -> dict[str, Any]:
 
 def evaluated(name: str, loss: Any, data: dict[str, np.ndarray], train: bool) -> tuple[Any, Aux]:
     _, params, mutable = started(name)
-    return jax.jit(loss, static_argnums=5)(params, mutable, data, KEY, jnp.int32(0), train)
+    return run.jit(loss, static_argnums=5)(params, mutable, data, KEY, jnp.int32(0), train)
 
 
 def test_tasks_are_found() -> None:
@@ -73,8 +74,10 @@ def test_loss_is_a_finite_scalar_with_means(name: str, train: bool) -> None:
 def test_evaluation_is_a_function_of_its_arguments(name: str) -> None:
     task, params, mutable = started(name)
     for loss in losses(task).values():
-        run = jax.jit(loss, static_argnums=5)
-        values = [run(params, mutable, batch(name), KEY, jnp.int32(s), False)[0] for s in (0, 1)]
+        compiled = run.jit(loss, static_argnums=5)
+        values = [
+            compiled(params, mutable, batch(name), KEY, jnp.int32(s), False)[0] for s in (0, 1)
+        ]
         assert values[0] == values[1]
 
 
@@ -107,9 +110,9 @@ def test_predictions_have_an_entry_an_example(name: str, method: str) -> None:
     task, params, mutable = started(name)
     if method == "explain" and not hasattr(task, "explain"):
         return
-    run, data = jax.jit(getattr(task, method)), batch(name)
-    arrays = run(params, mutable, data, KEY)
+    compiled, data = run.jit(getattr(task, method)), batch(name)
+    arrays = compiled(params, mutable, data, KEY)
     assert arrays and all(a.shape[0] == BATCH for a in arrays.values())
     reversed_data = {k: v[::-1] for k, v in data.items()}
-    for key, array in run(params, mutable, reversed_data, KEY).items():
+    for key, array in compiled(params, mutable, reversed_data, KEY).items():
         np.testing.assert_allclose(array, arrays[key][::-1], rtol=1e-4, atol=1e-6)

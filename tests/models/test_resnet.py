@@ -119,7 +119,7 @@ def test_training_moves_the_running_statistics_that_evaluation_reads() -> None:
         0.5 * np.asarray(mean) + 0.5 * convolved.mean((0, 1, 2)),
         atol=1e-4,
     )
-    logits = jax.jit(lambda stats, x: module.apply({**variables, **stats}, x, train=False))
+    logits = run.jit(lambda stats, x: module.apply({**variables, **stats}, x, train=False))
     before, after = logits({"batch_stats": variables["batch_stats"]}, image), logits(changed, image)
     assert not np.allclose(before, after)
     # In evaluation an example's logits do not depend on its neighbours in the batch.

@@ -25,7 +25,7 @@ def gradient_of(module: vit.ViT):
         rngs = {"dropout": jax.random.key(0)}
         return (module.apply({"params": params}, IMAGE, train=True, rngs=rngs) ** 2).sum()
 
-    return jax.jit(jax.grad(loss))
+    return run.jit(jax.grad(loss))
 
 
 def gradient(module: vit.ViT, params):

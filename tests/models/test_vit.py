@@ -59,7 +59,7 @@ def test_patches_are_read_row_by_row() -> None:
         )
         return seen["intermediates"]["patch_projection"]["__call__"][0][0, 5].sum()
 
-    touched = np.any(np.asarray(jax.jit(jax.grad(fifth))(image))[0] != 0, axis=-1)
+    touched = np.any(np.asarray(run.jit(jax.grad(fifth))(image))[0] != 0, axis=-1)
     expected = np.zeros((12, 12), bool)
     expected[4:8, 8:12] = True
     np.testing.assert_array_equal(touched, expected)

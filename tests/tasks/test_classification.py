@@ -8,6 +8,7 @@ import pytest
 
 from models.vision import vit
 from tasks import classification
+from tests.models import run
 from tests.oracles import cross_entropy as oracle
 from training.contracts import Info
 
@@ -46,7 +47,7 @@ def batch(classes: int = K, mixed: bool = False, seed: int = 0) -> dict[str, np.
 
 def loss(task, batch, train: bool, key=KEY, step: int = 0):
     params, mutable = task.init(KEY, batch)
-    return jax.jit(task.loss, static_argnums=5)(params, mutable, batch, key, jnp.int32(step), train)
+    return run.jit(task.loss, static_argnums=5)(params, mutable, batch, key, jnp.int32(step), train)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -84,20 +85,21 @@ def test_padding_counts_nowhere(train: bool) -> None:
     other = {k: np.where(mask.reshape((-1,) + (1,) * (v.ndim - 1)), v, 99) for k, v in data.items()}
     params, mutable = task.init(KEY, data)
 
-    def run(data):
+    @run.jit
+    def evaluated(data):
         def of(params):
             return task.loss(params, mutable, data, KEY, jnp.int32(0), train)
 
         (value, aux), gradient = jax.value_and_grad(of, has_aux=True)(params)
-        return value, {k: m.compute() for k, m in aux.metrics.items()}, gradient
+        return value, {k: m.total / m.count for k, m in aux.metrics.items()}, gradient
 
     alone = {k: v[:5] for k, v in data.items()}
-    expected = run(alone)
+    expected = evaluated(alone)
     assert loss(task, {**data, "mask": mask}, train)[1].metrics["loss"].count == 5
     for padded in (data, other):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
-            run({**padded, "mask": mask}),
+            evaluated({**padded, "mask": mask}),
             expected,
         )
 
@@ -128,7 +130,7 @@ def test_init_reads_no_data_and_jits() -> None:
     task, data = build(), batch()
     shapes = {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in data.items()}
     abstract = jax.eval_shape(task.init, KEY, shapes)
-    real = jax.jit(task.init)(KEY, {**data, "image": np.full_like(data["image"], np.nan)})
+    real = run.jit(task.init)(KEY, {**data, "image": np.full_like(data["image"], np.nan)})
     assert jax.tree.map(jnp.shape, real) == jax.tree.map(jnp.shape, abstract)
     assert set(real[1]) == {"statistics"} and real[1]["statistics"]["count"] == 0.0
 
@@ -137,7 +139,7 @@ def test_predict_gives_logits_and_their_softmax() -> None:
     task, data = build(model=Given(rate=0.5)), batch()
     del data["label"]
     params, mutable = task.init(KEY, data)
-    arrays = jax.jit(task.predict)(params, mutable, data, KEY)
+    arrays = run.jit(task.predict)(params, mutable, data, KEY)
     assert set(arrays) == {"logits", "probabilities"}
     logits = data["image"].reshape(B, K)
     np.testing.assert_allclose(arrays["logits"], logits)
@@ -152,8 +154,8 @@ def test_explain_shows_attention_by_layer(scan: bool) -> None:
     config = vit.Config(width=8, depth=11, heads=2, mlp_width=8, patch_size=2, scan_layers=scan)
     task = build(model=vit.build(config, Info({}, K)))
     data = {"image": np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype("f4")}
-    params, mutable = jax.jit(task.init)(KEY, data)
-    arrays = jax.jit(task.explain)(params, mutable, data, KEY)
+    params, mutable = run.jit(task.init)(KEY, data)
+    arrays = run.jit(task.explain)(params, mutable, data, KEY)
     attention = arrays["attention"]
     assert attention.shape == (3, 11, 2, 5, 5) and attention.dtype == jnp.float32
     np.testing.assert_allclose(attention.sum(-1), 1.0, rtol=1e-5)
@@ -162,7 +164,7 @@ def test_explain_shows_attention_by_layer(scan: bool) -> None:
         for name in ("query", "key"):
             last = flat["layer_10"]["attention"][name]
             flat["layer_10"]["attention"][name] = jax.tree.map(jnp.zeros_like, last)
-        uniform = jax.jit(task.explain)(flat, mutable, data, KEY)["attention"]
+        uniform = run.jit(task.explain)(flat, mutable, data, KEY)["attention"]
         np.testing.assert_allclose(uniform[:, 10], 0.2, rtol=1e-5)
         np.testing.assert_allclose(uniform[:, :10], attention[:, :10], rtol=1e-4, atol=1e-6)
 

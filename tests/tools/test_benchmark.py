@@ -94,7 +94,7 @@ def test_flops_of_a_matrix_product_dominate(run):
         ("TPU v5 lite", 197), ("TPU v5", 459), ("TPU v4", 275), ("TPU v3", 61.5),
         ("NVIDIA H100 80GB HBM3", 989.4), ("NVIDIA H100 PCIe", 756), ("NVIDIA H200", 989.4),
         ("TPU v6 lite", 918), ("NVIDIA A100-SXM4-40GB", 312), ("Tesla T4", 65),
-        ("NVIDIA A10G", 125), ("NVIDIA L4", 121),
+        ("NVIDIA A10", 125), ("NVIDIA L4", 121),
     ],
 )  # fmt: skip
 def test_peaks_by_the_names_that_jax_gives(kind, tera):
