@@ -101,7 +101,15 @@ class Compiled:
             return self._init(seed, zeros)
 
         with jax.set_mesh(self.mesh):
-            return jax.jit(init, out_shardings=self.shardings)(np.int32(seed))
+            return jax.jit(
+                init, out_shardings=self.shardings, compiler_options=self._once_options()
+            )(np.int32(seed))
+
+    def _once_options(self) -> dict[str, Any] | None:
+        """For what runs once: XLA:CPU would optimise a ResNet's first draws for 20 s."""
+        if self.mesh.devices.flat[0].platform == "cpu":
+            return {"xla_backend_optimization_level": 0}
+        return None
 
     @cached_property
     def selection_shapes(self) -> Selection:

@@ -2,7 +2,11 @@
 
     make train
 
-Expected: ... filled in when measured.
+Expected: at least 97.5 % test accuracy on the 20 % held out, a target of our own: no number is
+published, and what was measured stands in the README. Settings (dropout, label smoothing, weight
+decay) were chosen on 20 % of the other images as a validation part, where they raised 95.8 to
+97.9 %. Positions start at a standard deviation of 0.5: patches of 2 pixels say little without them.
+Differs from Dosovitskiy et al. 2021, arXiv:2010.11929: average pooling, small rotations and shifts.
 """
 
 from ml_collections import ConfigDict
@@ -49,6 +53,11 @@ def get_config(arg: str = "") -> ConfigDict:
                 {"name": "attention", "split": "test"},
             ),
             "train": {"steps": 1500, "log_every": 50, "save_every": 500},
-            "baseline": {"kind": "own", "metric": "test/accuracy", "value": None},
+            "baseline": {
+                "kind": "own",
+                "metric": "test/accuracy",
+                "value": None,
+                "protocol": "a stratified 20 % is the test set; settings from a validation part",
+            },
         }
     )

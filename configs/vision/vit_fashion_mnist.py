@@ -2,8 +2,9 @@
 
     python train.py --config=configs/vision/vit_fashion_mnist.py
 
-No number is published for this network; ours stands in the README with its interval. Settings were
-chosen on 5,000 images held out of the 60,000; the test images are read once.
+Expected: at least 89 % test accuracy, a target of our own: no number is published for this network,
+and what was measured stands in the README. The test images are read once, with the weights that
+were best on 5,000 images held out of the 60,000.
 Dosovitskiy et al. 2021, arXiv:2010.11929.
 """
 
@@ -57,6 +58,11 @@ def get_config(arg: str = "") -> ConfigDict:
                 "select": {"metric": "val/accuracy", "mode": "max"},
                 "test_weights": "best",
             },
-            "baseline": {"kind": "own", "metric": "test/accuracy", "value": None},
+            "baseline": {
+                "kind": "own",
+                "metric": "test/accuracy",
+                "value": None,
+                "protocol": "10 epochs of 55,000 images; weights selected on 5,000 held out",
+            },
         }
     )

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from models.layers.convolution import convolve
 from models.layers.precision import compute_dtype
 
 
@@ -60,7 +61,13 @@ class CNN(nn.Module):
             )
         x = inputs.astype(dtype)
         for index, channels in enumerate(config.features):
-            conv = nn.Conv(channels, (3, 3), dtype=dtype, name=f"conv_{index}")
+            conv = nn.Conv(
+                channels,
+                (3, 3),
+                dtype=dtype,
+                conv_general_dilated=convolve,
+                name=f"conv_{index}",
+            )
             x = average_pool(nn.relu(conv(x)))
         x_bc = x.reshape(len(x), -1)
         x_bc = nn.relu(nn.Dense(config.hidden, dtype=dtype, name="hidden")(x_bc))

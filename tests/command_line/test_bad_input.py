@@ -272,13 +272,15 @@ def test_raw_files_are_missing(program: Program, tmp_path: Path) -> None:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Forty images of two classes; one is no image."""
+    """Images of two classes, split by folders; one that is trained on is no image."""
     folder = tmp_path / "images"
-    for label, name in enumerate(("dark", "light")):
-        (folder / name).mkdir(parents=True)
-        for i in range(20):
-            Image.new("RGB", (24, 24), (200 * label + i,) * 3).save(folder / name / f"{i}.png")
-    (folder / "light" / "7.png").write_bytes(b"\x89PNG, but no more")
+    for split, count in (("train", 8), ("val", 2), ("test", 4)):
+        for label, name in enumerate(("dark", "light")):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(count):
+                image = Image.new("RGB", (24, 24), (200 * label + i,) * 3)
+                image.save(folder / split / name / f"{i}.png")
+    (folder / "train" / "light" / "7.png").write_bytes(b"\x89PNG, but no more")
     return folder
 
 
@@ -301,7 +303,8 @@ def test_image_that_does_not_decode(program: Program, images: Path, tmp_path: Pa
 
 
 def test_class_folder_without_images(program: Program, images: Path, tmp_path: Path) -> None:
-    (images / "empty").mkdir()
+    for split in images.iterdir():
+        (split / "empty").mkdir()
     config = f"--config=configs/vision/vit_folder.py:{images}"
     ended = program("train.py", config, f"--workdir={tmp_path / 'run'}", *FOLDER)
-    refused(ended, BAD_DATA, str(images / "empty"))
+    refused(ended, BAD_DATA, str(images), "/empty holds no image")

@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.layers.stack import POLICIES, stack_layers, unstack_layers
+from models.layers.stack import POLICIES, apply_layers, stack_layers, unstack_layers
 from models.vision import vit
 from tests.models import run
 from training.contracts import Info
@@ -63,16 +64,32 @@ def test_stacking_and_unstacking_are_inverse_at_any_depth() -> None:
     jax.tree.map(np.testing.assert_array_equal, back, tree)
 
 
-def test_scanned_layers_start_and_drop_independently() -> None:
-    """One key for all layers would give them equal parameters, and equal dropout."""
-    scan = model(scan_layers=True)
-    kernels = run.init(scan, IMAGE)["params"]["layers"]["mlp"]["hidden"]
-    assert not np.allclose(kernels["kernel"][0], kernels["kernel"][1])
+class Random(nn.Module):
+    """Draws one parameter and one number of the dropout stream."""
 
-    # Equal tokens through equal layers: only dropout can make the layers' skips differ.
-    dropping = model(scan_layers=True, stochastic_depth_rate=0.9)
-    text = str(jax.make_jaxpr(lambda k: dropping.init(k, IMAGE, train=False))(jax.random.key(0)))
-    assert "scan[" in text
+    @nn.compact
+    def __call__(self, x):
+        self.sow("intermediates", "drawn", jax.random.uniform(self.make_rng("dropout")))
+        return x + self.param("start", nn.initializers.normal(), ())
+
+
+class Column(nn.Module):
+    scan: bool
+
+    @nn.compact
+    def __call__(self, x, train):
+        call = lambda layer, x: layer(x)  # noqa: E731
+        return apply_layers(lambda name: Random(name=name), call, x, depth=3, scan=self.scan)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_layers_start_and_drop_independently(scan: bool) -> None:
+    """One key for all layers would give them equal parameters, and equal dropout."""
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    _, variables = Column(scan).init_with_output(keys, jnp.zeros(()), train=True, mutable=True)
+    for collection in ("params", "intermediates"):
+        values = np.concatenate([np.ravel(a) for a in jax.tree.leaves(variables[collection])])
+        assert len(set(values.tolist())) == 3, collection
 
 
 def test_attention_is_sown_alike_by_scan_and_loop() -> None:

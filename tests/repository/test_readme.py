@@ -26,7 +26,6 @@ from tools import find
 from training import contracts
 
 TEXT = (ROOT / "README.md").read_text()
-CONFIG = "--config=configs/vision/vit_digits.py"
 
 
 def blocks(language: str) -> list[str]:
@@ -44,7 +43,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     made = {}
     for seed, name in enumerate(RUNS):
         made[name] = str(folder / Path(name).name)
-        argv = [CONFIG, "--smoke", f"--workdir={made[name]}", f"--config.train.seed={seed}"]
+        config = f"--config=configs/{name.removeprefix('runs/').rpartition('-')[0]}.py"
+        argv = [config, "--smoke", f"--workdir={made[name]}", f"--config.train.seed={seed}"]
         assert train.run(argv) == 0
     return made
 
