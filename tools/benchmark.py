@@ -78,6 +78,7 @@ def run(argv: Sequence[str]) -> int:
 
 def measure(values: Mapping[str, Any], fake: bool, updates: int | None) -> dict[str, Any]:
     """Everything that one process can tell of a resolved config."""
+    launching.keep_memory()
     caching = jax.config.values["jax_enable_compilation_cache"]
     with tempfile.TemporaryDirectory(prefix="reprise-benchmark-") as workdir:
         built = parts.build(values, fake=fake)
