@@ -1,0 +1,142 @@
+"""What every launcher shares: its flags, the job that they describe, and the job's files."""
+
+import argparse
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch import plan
+from tools import command_line, resolve
+from tools.find import ROOT
+from training import config as configs
+from training import folder
+from training.contracts import ConfigError
+
+SCRIPTS = Path(__file__).parent / "scripts"
+# The shortest of the limits on names: xpk's.
+NAME_LENGTH = 40
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training to be run somewhere else.
+
+    Attributes:
+      name: of the job, such as vit-s16-imagenet-1a2b3c4d.
+      run: of the run's folder below `runs`, such as runs/vision/vit_s16_imagenet-1a2b3c4d.
+      arguments: of train.py, without --workdir.
+      lock: of locks/, the environment that is installed.
+      files: what is shipped, relative to the repository.
+    """
+
+    name: str
+    run: str
+    arguments: tuple[str, ...]
+    lock: str
+    files: tuple[Path, ...]
+
+    @property
+    def staging(self) -> Path:
+        """Where the plan's files are put before they leave."""
+        return Path(".cache") / "launch" / self.name
+
+    def scripts(
+        self, workdir: str, exports: Mapping[str, str], *names: str, **values: str
+    ) -> dict[str, bytes]:
+        """The files that every launcher ships: code, environment, settings and the scripts."""
+        command = ["train.py", *self.arguments, f"--workdir={workdir}"]
+        exports = {"PYTHONUNBUFFERED": "1", "REPRISE_GIT_COMMIT": folder.git_commit(), **exports}
+        lines = [
+            "# What the scripts beside this file read.",
+            "# shellcheck disable=SC2034",
+            f"NAME={shlex.quote(self.name)}",
+            f"LOCK={shlex.quote(self.lock)}",
+            *(f"{name}={shlex.quote(value)}" for name, value in values.items()),
+            f"COMMAND=({shlex.join(command)})",
+            *(f"export {k}={shlex.quote(v)}" for k, v in exports.items() if v),
+        ]
+        return {
+            "job.env": ("\n".join(lines) + "\n").encode(),
+            **{name: (SCRIPTS / name).read_bytes() for name in ("setup.sh", "train.sh", *names)},
+            "uv.txt": pinned("uv").encode(),
+            "code.tar.gz": plan.archive(list(self.files)),
+        }
+
+
+def parser(prog: str, description: str) -> command_line.Parser:
+    """The flags that every launcher has."""
+    made = command_line.Parser(f"python -m {prog}", description=description)
+    made.add_argument("--config", help="a file below configs/; its values as --config.key=value")
+    made.add_argument("--name", help="of the job; default <config>-<hash of the config>")
+    made.add_argument("--data", help="REPRISE_DATA_DIR of the run: gs://..., or a folder there")
+    made.add_argument("--dry-run", action="store_true", help="print the files and commands, stop")
+    return made
+
+
+def describe(arguments: argparse.Namespace, overrides: Sequence[str], lock: str) -> Job:
+    """The job; raises ConfigError for a config or value that train.py would refuse."""
+    if not arguments.config:
+        raise ConfigError("--config is missing: python train.py --list shows all configs")
+    values = resolve.resolve(resolve.load_file(arguments.config), overrides)
+    run = f"{values['name']}-{configs.fingerprint(values)}"
+    slug = re.sub("[^a-z0-9]+", "-", run.rpartition("/")[2].lower()).strip("-")
+    name = arguments.name or slug[-NAME_LENGTH:].lstrip("-0123456789")
+    if not _NAME.fullmatch(name) or len(name) > NAME_LENGTH:
+        raise ConfigError(
+            f"--name={name}: at most {NAME_LENGTH} lower-case letters, digits and hyphens, a "
+            "letter first"
+        )
+    files = plan.shipped()
+    path = Path(arguments.config.partition(":")[0])
+    absolute = path if path.is_file() else ROOT / path
+    try:
+        relative = absolute.resolve().relative_to(ROOT)
+    except ValueError:
+        relative = absolute
+    if relative not in files:
+        raise ConfigError(
+            f"--config={path} is not shipped, as it lies outside of the repository or git ignores "
+            "it: put it below configs/"
+        )
+    config = arguments.config.replace(str(path), str(relative), 1)
+    given = (f"--config={config}", *(f"--config.{override}" for override in overrides))
+    return Job(name, f"runs/{run}", given, lock, tuple(files))
+
+
+def bucket(text: str | None, flag: str = "--bucket") -> str:
+    """A bucket's address without a slash at its end; raises ConfigError for anything else."""
+    if not text:
+        raise ConfigError(f"{flag} is missing: the run's folder is kept there ({flag}=gs://mine)")
+    if not re.fullmatch(r"gs://[a-z0-9][-a-z0-9._]+(/[^\s]+)?/?", text):
+        raise ConfigError(f"{flag}={text}: an address such as gs://mine or gs://mine/folder")
+    return text.rstrip("/")
+
+
+def results(workdir: str, run: str) -> plan.Argv:
+    """The command that copies a run's folder from the bucket, without its checkpoints."""
+    copy = ("gcloud", "storage", "rsync", "--exclude=^checkpoints/")
+    return (*copy, workdir, run, "--recursive")
+
+
+def need(arguments: argparse.Namespace, *names: str) -> None:
+    """Raises ConfigError that names every flag of `names` that was not given."""
+    missing = [f"--{n.replace('_', '-')}" for n in names if not getattr(arguments, n)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise ConfigError(f"{' and '.join(missing)} {verb} missing (see --help)")
+
+
+def pinned(package: str) -> str:
+    """The lines of locks/dev.txt that pin `package`, with its hashes."""
+    found = re.search(rf"^{package}==.*\n( {{4}}--hash=.*\n)+", lock_text(), re.MULTILINE)
+    if not found:
+        raise ConfigError(f"locks/dev.txt pins no {package}: make lock")
+    return found[0].rstrip().rstrip("\\").rstrip() + "\n"
+
+
+def lock_text() -> str:
+    """locks/dev.txt."""
+    return (ROOT / "locks" / "dev.txt").read_text()
