@@ -4,12 +4,13 @@
 
 PYTHON ?= python3
 CONFIG ?= configs/vision/vit_digits.py
+TOPOLOGY ?= v5e:4x4
 INSTALL = -m pip --python $@ install -qq --disable-pip-version-check --no-deps --require-hashes
 RUN = .venv-dev/bin/python
 # TensorFlow's start-up notes are for its own developers.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help train test test-data test-browser test-tpu check format lock clean
+.PHONY: help train test test-data test-browser test-tpu compile compile-tpu check format lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -43,6 +44,12 @@ test-browser: .venv-dev/done ## a real browser over report.html; screenshots in 
 
 test-tpu: .venv-tpu/done ## compile for TPUs, ahead of time, on this CPU
 	JAX_PLATFORMS=cpu .venv-tpu/bin/python -m pytest -m tpu $(ARGS)
+
+compile: .venv-tpu/done ## does CONFIG fit a TPU slice, TOPOLOGY, and how fast: on this CPU
+	@.venv-tpu/bin/python -m tools.compile --config=$(CONFIG) --topology=$(TOPOLOGY) $(ARGS)
+
+compile-tpu: .venv-tpu/done ## the same of all configs that need an accelerator, into README.md (hours)
+	.venv-tpu/bin/python -m tools.compile_all --readme $(ARGS)
 
 check: .venv-dev/done ## lint, format and types
 	$(RUN) -m ruff check .

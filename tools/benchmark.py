@@ -29,11 +29,12 @@ UNITS = {
     "examples_per_s": "in fit",
     "pipeline_examples_per_s": "the pipeline alone",
     "wait_share": "of the time, fit waits for data",
+    "save_share": "of the loop's time, a save in 100 updates",
     "compile_s": "s to trace and compile, no cache",
     "first_step_s": "s, as at a second start",
     "first_step_cold_s": "s, empty compilation cache",
     "first_step_warm_s": "s, filled compilation cache",
-    "flops": "an update, a scan's body once",
+    "flops": "of the model, an update",
     "mfu": "of the peak in bfloat16",
     "peak_host_bytes": "of this process",
     "peak_device_bytes": "where the backend counts them",
@@ -87,6 +88,7 @@ def measure(values: Mapping[str, Any], fake: bool, updates: int | None) -> dict[
             with measuring.prepared(built, Path(workdir)) as run:
                 compile_s = run.clock.taken("compiled")
                 found = measuring.steps(run, updates)
+                found["save_share"] = measuring.save_share(run, found["step_ms"])
                 compiled = run.compiled
                 devices = list(compiled.mesh.devices.flat)
                 flops = measuring.flops(compiled)

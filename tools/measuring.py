@@ -18,7 +18,8 @@ from typing import Any
 import jax
 from etils import epath
 
-from tools import parts, peaks
+from tools import chips, parts
+from tools import flops as counting
 from training import folder, mesh, results, timing
 from training.compiled import Compiled
 from training.contracts import Pipeline
@@ -31,6 +32,8 @@ BLOCK_SECONDS = 0.8
 LONGEST_BLOCK_SECONDS = 4.0
 WARM_CALLS = 3
 PIPELINE_SECONDS = 2.0
+# Over so many updates one save is counted; where they take longer than the limit, fewer are run.
+SAVE_UPDATES, LONGEST_SAVE_BLOCK_SECONDS = 100, 60.0
 
 
 @contextmanager
@@ -112,6 +115,29 @@ def bare_block(run: Run, batches: list[Any], calls: int) -> float:
     return seconds
 
 
+def save_share(run: Run, step_ms: float) -> float:
+    """The part of the loop's thread that one save takes of 100 updates with that save among them.
+
+    Its arrays are copied off the devices in that time; they are written, and summed, by others.
+    Where 100 updates take too long fewer are run, and the rest is counted at their pace.
+    """
+    k = run.train.steps_per_call
+    calls = math.ceil(SAVE_UPDATES / k)
+    ran = min(calls, max(2, int(LONGEST_SAVE_BLOCK_SECONDS / (k * step_ms / 1000))))
+    run.save()  # the first makes folders and threads
+    run.checkpoints.finish()
+    saved, began = run.clock.saved, time.perf_counter()
+    for number in range(ran):
+        run.advance()
+        if number == ran // 2:
+            run.save()
+    jax.block_until_ready(run.state)
+    saved = run.clock.saved - saved
+    others = time.perf_counter() - began - saved
+    run.checkpoints.finish()
+    return saved / (saved + others * calls / ran)
+
+
 def _calls(run: Run, batches: list[Any]) -> int:
     """How many calls make a block."""
     guess = 1
@@ -143,23 +169,15 @@ def pipeline_rate(pipeline: Pipeline, axis: int, seconds: float = PIPELINE_SECON
 
 
 def flops(compiled: Compiled) -> float | None:
-    """Floating-point operations of one update over all devices, as XLA counts them before it
-    optimizes.
-
-    Before, because on some backends optimizing turns matrix products into library calls that count
-    nothing. The body of a scan counts once: right for steps_per_call, which is not multiplied in
-    here, too low for a model that scans over its layers or over time; a hand-written kernel counts
-    nothing.
-    """
-    lowered = compiled.lower_update(compiled.stacked_specs(compiled.pipeline.specs[0]))
-    analysis = lowered.cost_analysis() or {}
-    found = analysis.get("flops", 0.0)
-    return float(found) if found > 0 else None
+    """The model's operations of one update over all devices, as tools/flops.py counts them."""
+    traced = compiled.trace_update(compiled.stacked_specs(compiled.pipeline.specs[0]))
+    found = counting.count(traced.jaxpr).model / compiled.train.steps_per_call
+    return found if found > 0 else None
 
 
 def mfu(flops: float | None, step_ms: float, devices: list[Any]) -> float | None:
     """Share of the devices' peak in bfloat16 that the model's operations make up."""
-    peak = peaks.peak(devices[0].device_kind)
+    peak = chips.peak(devices[0].device_kind)
     if flops is None or peak is None:
         return None
     return flops / (step_ms / 1000) / (peak * len(devices))

@@ -15,6 +15,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from models.layers import attention_tpu
+
 Kernel = Callable[..., jax.Array]
 
 
@@ -90,9 +92,23 @@ def _four_axes(array: jax.Array) -> jax.Array:
     return array.reshape((1,) * (4 - array.ndim) + array.shape)
 
 
-KERNELS: Mapping[str, Kernel] = {"xla": _xla}
+def _auto(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    bias: jax.Array | None,
+    causal: bool,
+) -> jax.Array:
+    if attention_tpu.platform() == "tpu" and attention_tpu.suits(query, key, mask, bias):
+        return attention_tpu.attend(query, key, value, mask, causal)
+    return _xla(query, key, value, mask, bias, causal)
+
+
+KERNELS: Mapping[str, Kernel] = {"auto": _auto, "xla": _xla}
 """What computes `attend` without showing its weights: name -> function of
-(query, key, value, mask, bias, causal), as `attend` describes them."""
+(query, key, value, mask, bias, causal), as `attend` describes them. "auto" is a TPU's own kernel in
+a program for TPUs where it suits the shapes, and "xla", the compiler's, everywhere else."""
 
 
 def attend(
@@ -103,7 +119,7 @@ def attend(
     mask: jax.Array | None = None,
     bias: jax.Array | None = None,
     causal: bool = False,
-    kernel: str = "xla",
+    kernel: str = "auto",
 ) -> jax.Array:
     """Equation 1 by heads: [b, l, h, k] in the dtype of the inputs.
 
@@ -136,7 +152,7 @@ class MultiHeadAttention(nn.Module):
 
     num_heads: int
     head_width: int | None = None
-    kernel: str = "xla"
+    kernel: str = "auto"
     causal: bool = False
     dropout_rate: float = 0.0
     use_bias: bool = True

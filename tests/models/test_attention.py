@@ -38,7 +38,7 @@ def test_kernels_equal_equation_1(kernel: str, masked: bool, biased: bool) -> No
     np.testing.assert_allclose(shown, out, atol=1e-5)
 
 
-@pytest.mark.parametrize("kernel", attention.KERNELS)
+@pytest.mark.parametrize("kernel", ["auto"])
 @pytest.mark.parametrize("keys", [L, L + 2])
 @pytest.mark.parametrize("masked", [False, True])
 def test_causal_is_the_triangular_mask(kernel: str, keys: int, masked: bool) -> None:
@@ -52,7 +52,7 @@ def test_causal_is_the_triangular_mask(kernel: str, keys: int, masked: bool) -> 
     np.testing.assert_allclose(attend(query, key, value, kernel=kernel, **given), out, atol=1e-5)
 
 
-@pytest.mark.parametrize("kernel", attention.KERNELS)
+@pytest.mark.parametrize("kernel", ["auto"])
 def test_mask_broadcasts_over_heads_and_queries(kernel: str) -> None:
     query, key, value, _, _ = arrays()
     padding = np.arange(M) < np.array([4, M])[:, None]
@@ -62,7 +62,7 @@ def test_mask_broadcasts_over_heads_and_queries(kernel: str) -> None:
     np.testing.assert_array_equal(narrow, wide)
 
 
-@pytest.mark.parametrize("kernel", attention.KERNELS)
+@pytest.mark.parametrize("kernel", ["auto"])
 def test_masked_keys_have_no_gradient(kernel: str) -> None:
     """What a mask hides can have no influence, so that the output's derivative by it is zero."""
     query, key, value, _, _ = arrays()
@@ -76,7 +76,7 @@ def test_masked_keys_have_no_gradient(kernel: str) -> None:
         assert np.all(np.any(gradient[:, :4], axis=(0, 2, 3)))
 
 
-@pytest.mark.parametrize("kernel", attention.KERNELS)
+@pytest.mark.parametrize("kernel", ["auto"])
 def test_a_query_that_sees_nothing_is_zero_with_finite_gradients(kernel: str) -> None:
     query, key, value, _, _ = arrays()
     mask = jnp.zeros((1, 1, 1, M), bool)
@@ -92,7 +92,7 @@ def test_a_query_that_sees_nothing_is_zero_with_finite_gradients(kernel: str) ->
 
 def test_unknown_kernel_names_the_known_ones() -> None:
     query, key, value, _, _ = arrays()
-    with pytest.raises(ValueError, match=r"'magic': expected one of xla"):
+    with pytest.raises(ValueError, match=r"'magic': expected one of auto, xla"):
         attend(query, key, value, kernel="magic")
 
 

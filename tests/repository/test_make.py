@@ -16,6 +16,8 @@ TARGETS = (
     "test-data",
     "test-browser",
     "test-tpu",
+    "compile",
+    "compile-tpu",
     "check",
     "format",
     "lock",

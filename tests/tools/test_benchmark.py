@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.conftest import values_of
-from tools import benchmark, command_line, measuring, parts, peaks
+from tools import benchmark, chips, command_line, measuring, parts
 from training import mesh
 from training.compiled import Compiled
 from training.contracts import ConfigError, VerdictError
@@ -29,6 +29,7 @@ def test_everything_promised_is_measured(capsys, monkeypatch):
     assert all(found[key] is None for key in unknown)
     assert all(found[key] > 0 for key in PROMISED - unknown)
     assert found["wait_share"] < 1
+    assert 0 < found["save_share"] < 1
     assert (found["first_step_s"], found["first_step_cold_s"]) == (2.0, 3.0)
     assert found["data"] == "fake"
     rate = 1000 * found["batch_size"] / found["step_ms"]
@@ -98,12 +99,12 @@ def test_flops_of_a_matrix_product_dominate(run):
     ],
 )  # fmt: skip
 def test_peaks_by_the_names_that_jax_gives(kind, tera):
-    assert peaks.peak(kind) == pytest.approx(tera * 1e12)
+    assert chips.peak(kind) == pytest.approx(tera * 1e12)
 
 
 @pytest.mark.parametrize("kind", ["cpu", "NVIDIA L400", "TPU v9", "NVIDIA GeForce RTX 4090"])
 def test_an_unknown_device_has_no_peak(kind):
-    assert peaks.peak(kind) is None
+    assert chips.peak(kind) is None
 
 
 def test_starts_are_timed_with_an_empty_and_a_filled_cache(monkeypatch):

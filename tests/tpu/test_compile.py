@@ -1,33 +1,33 @@
-"""The real update compiles for TPU slices, with no TPU: what runs on a laptop runs on a pod."""
+"""Compiles for TPU slices, with no TPU: what runs on a laptop runs on a pod."""
 
+import json
 import os
+import subprocess
+import sys
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
-from jax.experimental import topologies
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from tools import parts, resolve
+from models.layers import attention
+from tests.conftest import ROOT
+from tools import ahead, chips, moved, parts, resolve
 from training import mesh
 from training.compiled import Compiled
 from training.config import Mesh
 
-pytestmark = pytest.mark.tpu
-# A TPU VM tells these to libtpu; a machine without one would be asked over the network.
-ENVIRONMENT = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "TPU_WORKER_ID": "0",
-}
+pytestmark = [pytest.mark.tpu, pytest.mark.timeout(900)]
+SMALL = ("--config=configs/vision/cnn_mnist.py", "--smoke", "--config.model.features=(4,)")
 
 
-@pytest.fixture(scope="module")
-def devices():
-    """The four devices of a v5e:2x2 slice, described by libtpu."""
-    before = {k: os.environ.get(k) for k in ENVIRONMENT}
-    os.environ.update(ENVIRONMENT)
+def slice_of(name: str) -> list:
+    before = {k: os.environ.get(k) for k in ahead.ENVIRONMENT}
+    ahead.prepare()
     try:
-        yield topologies.get_topology_desc("v5e:2x2", platform="tpu").devices
+        return ahead.devices(chips.topology(name))
     finally:
         for key, value in before.items():
             os.environ.pop(key)
@@ -35,7 +35,20 @@ def devices():
                 os.environ[key] = value
 
 
-@pytest.mark.timeout(600)
+@pytest.fixture(scope="module")
+def devices():
+    """The four devices of a v5e:2x2 slice, described by libtpu."""
+    return slice_of("v5e:2x2")
+
+
+@pytest.mark.parametrize("name", ["v4:2x2x1", "v5e:16x16", "v5p:2x2x2", "v6e:4x4", "7x:2x2x1"])
+def test_libtpu_describes_the_slices_of_the_table(name):
+    topology = chips.topology(name)
+    found = slice_of(name)
+    assert len(found) == topology.num_devices
+    assert chips.of_kind(found[0].device_kind) == topology.chip.per_device
+
+
 @pytest.mark.parametrize(
     ("config", "overrides", "sizes"),
     [
@@ -52,7 +65,67 @@ def test_the_update_compiles_for_a_slice(config, overrides, sizes, devices):
     executable = compiled.compile_update(built.train.specs[0])
     memory = executable.memory_analysis()
     assert memory.argument_size_in_bytes > 0
-    text = executable.as_text()
+    found = moved.read(executable.as_text())
     # Splitting the batch must bring the gradients together.
-    assert "all-reduce" in text or "reduce-scatter" in text
+    assert {c.kind for c in found.collectives} & {"all-reduce", "reduce-scatter"}
+    assert {c.group for c in found.collectives} <= {2, 4}
+    assert found.open_loops == 0, "the length of a scan is in the text"
     assert jax.devices()[0].platform == "cpu", "nothing ran on a TPU"
+
+
+@pytest.mark.parametrize("sizes", [Mesh(data=2, tensor=2), Mesh(fsdp=2, sequence=2)])
+def test_attention_is_a_tpu_kernel_where_shapes_allow(sizes, devices):
+    """196 tokens on a mesh of batch and heads; a split length goes by the compiler's own way."""
+    grid = mesh.make(sizes, list(devices))
+    placed = NamedSharding(grid, P(("data", "fsdp"), None, "tensor"))
+    shape = jax.ShapeDtypeStruct((8, 196, 4, 64), jnp.bfloat16, sharding=placed)
+
+    def loss(query, key, value):
+        out = attention.attend(query, key, value, causal=True)
+        return (out.astype(jnp.float32) ** 2).sum()
+
+    with jax.set_mesh(grid):
+        compiled = jax.jit(jax.grad(loss, (0, 1, 2))).lower(shape, shape, shape).compile()
+    calls = moved.read(compiled.as_text()).custom_calls.get("tpu_custom_call", 0)
+    if sizes.sequence > 1:
+        assert calls == 0
+    else:
+        # Forward and backward, each device its own examples and heads.
+        assert calls >= 2
+        assert compiled.output_shardings[0].shard_shape(shape.shape) == (4, 196, 2, 64)
+
+
+def start(*argv: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tools.compile", *argv], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_two_programs_compile_at_once_and_in_silence():
+    programs = [start(*SMALL, "--topology=v5e:2x2", "--json") for _ in range(2)]
+    reports = []
+    for program in programs:
+        out, err = program.communicate(timeout=600)
+        assert program.returncode == 0, err
+        assert err == ""
+        reports.append(json.loads(out))
+    for found in reports:
+        assert found["fits"] and found["evaluate"]["fits"]
+        assert found["devices"] == 4
+        assert found["memory_capacity"] == 16 * 2**30
+        estimate = found["estimate"]
+        assert estimate["least"] <= estimate["step"] <= estimate["most"]
+        assert 0 < estimate["mfu"] < 1
+        assert found["bytes"] > 0
+        assert found["flops"]["padded"] >= found["flops"]["executed"] == found["flops"]["model"]
+    assert np.isclose(reports[0]["flops"]["model"], reports[1]["flops"]["model"])
+
+
+def test_what_does_not_fit_is_a_verdict():
+    program = start(*SMALL, "--topology=v5e:2x2", "--config.data.batch_size=8000000")
+    out, err = program.communicate(timeout=600)
+    assert program.returncode == 5, err
+    assert "DOES NOT FIT" in out
+    assert "--config.data.batch_size=" in out
+    assert "Traceback" not in err
