@@ -1,8 +1,8 @@
 """Lists a config's arrays: python -m tools.inspect --config=FILE [--config.section.key=value].
 
 Path, shape, type, placement and bytes a device of everything that a run keeps on the devices. It is
-computed from
-shapes alone: no data is read and no array is made, so that a model of any size can be looked at.
+computed from shapes alone: no data is read and no array is made, so that a model of any size can be
+looked at, and with --devices=256 as it would lie on devices that are not here.
 """
 
 import json
@@ -16,6 +16,8 @@ from rich.table import Table
 from tools import command_line, parts, resolve, show
 from training import mesh
 from training.compiled import Compiled
+from training.config import Mesh
+from training.contracts import ConfigError
 
 # Parts of a state, as a person asks about them.
 PARTS = {"params": "parameters", "opt_state": "optimizer", "mutable": "mutable", "carry": "carry"}
@@ -29,14 +31,18 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--config", required=True, help="a file below configs/, or a config.json")
     parser.add_argument("--smoke", action="store_true", help="the config as --smoke shrinks it")
     parser.add_argument("--json", action="store_true", help="a JSON object in place of the table")
+    parser.add_argument(
+        "--devices", type=int, help="as on so many devices, here or not (default: those here)"
+    )
     arguments, overrides = parser.parse(argv)
     values = resolve.resolve(resolve.load_file(arguments.config), overrides, arguments.smoke)
     # Fake: a source's statements of itself are enough for shapes.
     built = parts.build(values, fake=True)
     settings = built.settings
     compiled = Compiled(
-        built.algorithm, built.train, mesh.make(settings.mesh), settings.train, settings.mesh.rules
-    )
+        built.algorithm, built.train, _grid(settings.mesh, arguments.devices), settings.train,
+        settings.mesh.rules,
+    )  # fmt: skip
     arrays = state_arrays(compiled)
     found = {
         "name": settings.name,
@@ -54,15 +60,27 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
+def _grid(sizes: Mesh, devices: int | None) -> Any:
+    """The mesh of the devices here, or an abstract one of so many."""
+    if devices is None:
+        try:
+            return mesh.make(sizes)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; --devices=N looks at N that are not here") from None
+    if devices < 1:
+        raise ConfigError(f"--devices={devices}: it must be at least 1")
+    return mesh.abstract(sizes, devices)
+
+
 def state_arrays(compiled: Compiled) -> list[dict[str, Any]]:
     """A row for each array of the state, of the selection, and of a call's batch."""
     specs = compiled.stacked_specs(compiled.pipeline.specs[0])
-    constant = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), compiled.constant)
+    constant = compiled.constant_specs
     trees = (
         ("", compiled.shapes, compiled.shardings),
         ("selection/", compiled.selection_shapes, compiled.selection_shardings),
         ("batch/", specs, {k: s.sharding for k, s in specs.items()}),
-        ("constant/", constant, dict.fromkeys(constant, compiled.replicated)),
+        ("constant/", constant, {k: s.sharding for k, s in constant.items()}),
     )
     rows = []
     for prefix, shapes, shardings in trees:

@@ -6,43 +6,30 @@ state and pins its shardings.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
-from jax.sharding import NamedSharding
+from jax.sharding import AbstractMesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from training import mesh as meshes
+from training import placement, selection
 from training.config import Train
 from training.contracts import Algorithm, Batch, ConfigError, Means, Pipeline, TrainState, stream
 from training.packing import Packed
+from training.selection import Selection, freeze
 from training.stopping import build as build_rule
 
 
-@struct.dataclass
-class Selection:
-    """Which weights are the best, and who has stopped; arrays by member [m], checkpointed.
-
-    Attributes:
-      carry: the stopping rule's own memory.
-      stopped: bool; a stopped member is frozen.
-      best: `algorithm.weights` of the best evaluation so far; {} where nothing selects.
-      value, step: of that evaluation; NaN and -1 before the first.
-    """
-
-    carry: Any
-    stopped: jax.Array
-    best: Any
-    value: jax.Array
-    step: jax.Array
-
-
 class Compiled:
-    """An algorithm on a mesh: `init`, `update`, `evaluate`, `predict`, `explain`, `select`."""
+    """An algorithm on a mesh: `init`, `update`, `evaluate`, `predict`, `explain`, `select`.
+
+    An abstract mesh has shapes and placements, and nothing that runs.
+    """
 
     def __init__(
         self,
@@ -68,48 +55,61 @@ class Compiled:
         for specs in pipeline.specs:
             meshes.check_batch(specs, mesh, self.leading)
         self.replicated = NamedSharding(mesh, P())
-        self.constant = jax.device_put(dict(pipeline.constant), self.replicated)
         self._updates: dict[Any, Callable[..., Any]] = {}
+
+    @cached_property
+    def constant(self) -> dict[str, jax.Array]:
+        """The arrays that every batch shares, whole on every device."""
+        return meshes.put(self.pipeline.constant, self.replicated)
+
+    @cached_property
+    def constant_specs(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Their shapes, for devices that are not here."""
+        return {
+            k: jax.ShapeDtypeStruct(
+                v.shape, jax.dtypes.canonicalize_dtype(v.dtype), sharding=self.replicated
+            )
+            for k, v in self.pipeline.constant.items()
+        }
 
     @cached_property
     def shapes(self) -> TrainState:
         """The state's shapes, from one abstract evaluation of `init`."""
-        with jax.set_mesh(self.mesh):
+        with self._on_mesh():
             return jax.eval_shape(self._init, np.int32(0), self._example())
 
     @cached_property
     def shardings(self) -> TrainState:
         """A NamedSharding for each array of the state."""
-        return meshes.place(self.shapes, self.mesh, self.rules)
+        placement.check(self.rules, self.shapes)
+        return placement.place(self.shapes, self.mesh, self.rules, int(self.members > 1))
 
-    def _example(self, specs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        specs = self.pipeline.specs[0] if specs is None else specs
-        shapes = {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in specs.items()}
-        return {
-            **shapes,
-            **{k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in self.constant.items()},
-        }
+    def _on_mesh(self) -> Any:
+        return nullcontext() if isinstance(self.mesh, AbstractMesh) else jax.set_mesh(self.mesh)
+
+    def _example(self) -> dict[str, Any]:
+        arrays = {**self.pipeline.specs[0], **self.constant_specs}
+        return {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in arrays.items()}
 
     def _init(self, seed: jax.Array, example: Batch) -> TrainState:
         return self.algorithm.init(jax.random.key(seed), example)
 
     def init(self, seed: int) -> TrainState:
         """The state before the first update, made in place on the mesh."""
+        return self.compile_init()(np.int32(seed))
+
+    def compile_init(self) -> Any:
+        """The compiled `init` of a seed (int32), whose arrays are made where they stay."""
 
         def init(seed: jax.Array) -> TrainState:
             zeros = {k: jnp.zeros(v.shape, v.dtype) for k, v in self._example().items()}
             return self._init(seed, zeros)
 
+        cpu = self.mesh.devices.flat[0].platform == "cpu"
+        # It runs once: XLA:CPU would optimise a ResNet's first draws for 20 s.
+        options: Any = {"xla_backend_optimization_level": 0} if cpu else None
         with jax.set_mesh(self.mesh):
-            return jax.jit(
-                init, out_shardings=self.shardings, compiler_options=self._once_options()
-            )(np.int32(seed))
-
-    def _once_options(self) -> dict[str, Any] | None:
-        """For what runs once: XLA:CPU would optimise a ResNet's first draws for 20 s."""
-        if self.mesh.devices.flat[0].platform == "cpu":
-            return {"xla_backend_optimization_level": 0}
-        return None
+            return jax.jit(init, out_shardings=self.shardings).lower(np.int32(0)).compile(options)
 
     @cached_property
     def selection_shapes(self) -> Selection:
@@ -119,23 +119,16 @@ class Compiled:
     @cached_property
     def selection_shardings(self) -> Selection:
         """Placed by the same rules as the state."""
-        return meshes.place(self.selection_shapes, self.mesh, self.rules)
+        return placement.place(self.selection_shapes, self.mesh, self.rules, int(self.members > 1))
 
     def _init_selection(self, state: TrainState) -> Selection:
-        m = self.members
-        return Selection(
-            carry=self._init_rule(m),
-            stopped=jnp.zeros(m, bool),
-            # A copy: the state's own buffers are donated to the next update.
-            best=jax.tree.map(jnp.copy, self.algorithm.weights(state)) if self.selects else {},
-            value=jnp.full(m, jnp.nan, jnp.float32),
-            step=jnp.full(m, -1, jnp.int32),
-        )
+        weights = self.algorithm.weights(state) if self.selects else None
+        return selection.first(self._init_rule(self.members), weights, self.members)
 
     def init_selection(self, state: TrainState) -> Selection:
         """Nothing selected, nobody stopped."""
         with jax.set_mesh(self.mesh):
-            return jax.jit(self._init_selection, out_shardings=self.selection_shardings)(state)
+            return once(self._init_selection, state, out_shardings=self.selection_shardings)
 
     # --- updates
 
@@ -175,6 +168,11 @@ class Compiled:
 
     def lower_update(self, stacked: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
         """The lowered update for the shapes that one call takes."""
+        with jax.set_mesh(self.mesh):
+            return self.trace_update(stacked).lower()
+
+    def trace_update(self, stacked: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
+        """The traced update for the shapes that one call takes: its jaxpr, and what lowers it."""
         jitted = jax.jit(
             self._update,
             donate_argnums=0,
@@ -183,7 +181,7 @@ class Compiled:
         )
         active = jax.ShapeDtypeStruct((self.members,), bool)
         with jax.set_mesh(self.mesh):
-            return jitted.lower(self.shapes, active, dict(stacked), self.constant)
+            return jitted.trace(self.shapes, active, dict(stacked), self.constant_specs)
 
     def update(self, state: TrainState, batch: Mapping[str, jax.Array], active: Any) -> Any:
         """One call: (state, Packed means) of `steps_per_call` updates of `active` [m] members."""
@@ -220,27 +218,36 @@ class Compiled:
         """`algorithm.evaluate` on one batch."""
         return self._call("evaluate", state, batch, key)
 
-    def predict(
-        self, state: TrainState, batch: Mapping[str, Any], key: jax.Array
-    ) -> dict[str, Any]:
+    def trace_evaluate(self, specs: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
+        """The traced `evaluate` for batches of `specs`, for devices that need not be here."""
+        batches = meshes.batch_sharding(self.mesh, 0)
+        placed = {
+            k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=batches) for k, v in specs.items()
+        }
+        state = jax.tree.map(
+            lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
+            self.shapes, self.shardings,
+        )  # fmt: skip
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        with jax.set_mesh(self.mesh):
+            return self._functions["evaluate"].trace(state, placed, self.constant_specs, key)
+
+    def predict(self, state: TrainState, batch: Batch, key: jax.Array) -> dict[str, Any]:
         """`algorithm.predict` on one batch."""
         return self._call("predict", state, batch, key)
 
-    def explain(
-        self, state: TrainState, batch: Mapping[str, Any], key: jax.Array
-    ) -> dict[str, Any]:
+    def explain(self, state: TrainState, batch: Batch, key: jax.Array) -> dict[str, Any]:
         """`algorithm.explain` on one batch; {} where the algorithm has none."""
-        return (
-            self._call("explain", state, batch, key) if hasattr(self.algorithm, "explain") else {}
-        )
+        explains = hasattr(self.algorithm, "explain")
+        return self._call("explain", state, batch, key) if explains else {}
 
     def _call(self, name: str, state: TrainState, batch: Mapping[str, Any], key: jax.Array) -> Any:
         with jax.set_mesh(self.mesh):
             return self._functions[name](state, self.put(batch), self.constant, key)
 
     @cached_property
-    def _functions(self) -> dict[str, Callable[..., Any]]:
-        def jitted(name: str) -> Callable[..., Any]:
+    def _functions(self) -> dict[str, Any]:
+        def jitted(name: str) -> Any:
             method = getattr(self.algorithm, name)
             outputs = self.replicated if name == "evaluate" else None
             return jax.jit(
@@ -254,56 +261,37 @@ class Compiled:
     # --- selection
 
     def select(
-        self, selection: Selection, state: TrainState, metrics: Mapping[str, Any], step: int
+        self, before: Selection, state: TrainState, metrics: Mapping[str, Any], step: int
     ) -> Selection:
         """The selection after an evaluation whose `metrics` are {"val/accuracy": [m]} at `step`."""
-        arrays = {k: jnp.asarray(v, jnp.float32).reshape(self.members) for k, v in metrics.items()}
+        arrays = {k: np.asarray(v, np.float32).reshape(self.members) for k, v in metrics.items()}
         with jax.set_mesh(self.mesh):
-            return self._select(selection, state, arrays, jnp.int32(step))
+            return self._select(before, state, arrays, np.int32(step))
 
     @cached_property
     def _select(self) -> Callable[..., Selection]:
-        def select(
-            selection: Selection, state: TrainState, metrics: Any, step: jax.Array
-        ) -> Selection:
-            carry, better, stop = self._rule(selection.carry, metrics)
-            live = ~selection.stopped
-            better = better & live
-            best = freeze(better, self.algorithm.weights(state), selection.best, self.members)
-            return Selection(
-                carry=freeze(live, carry, selection.carry, self.members, always=True),
-                stopped=selection.stopped | stop,
-                best=best,
-                value=jnp.where(better, metrics[self.train.select.metric], selection.value),
-                step=jnp.where(better, step, selection.step),
-            )
+        metric = self.train.select.metric
+
+        def select(before: Selection, state: TrainState, metrics: Any, step: Any) -> Selection:
+            weights = self.algorithm.weights(state)
+            return selection.after(self._rule, before, weights, metrics, metric, step)
 
         return jax.jit(select, donate_argnums=0, out_shardings=self.selection_shardings)
 
-    def chosen(self, state: TrainState, selection: Selection) -> TrainState:
+    def chosen(self, state: TrainState, chosen: Selection) -> TrainState:
         """The weights that are tested: the last, or by member the best that were selected."""
         if self.train.test_weights == "last":
             return state
-        return self.best(self.algorithm.weights(state), selection)
+        return self.best(self.algorithm.weights(state), chosen)
 
-    def best(self, weights: TrainState, selection: Selection) -> TrainState:
+    def best(self, weights: TrainState, chosen: Selection) -> TrainState:
         """By member, the selected weights, or `weights` where none were selected yet."""
-        return freeze(selection.step >= 0, selection.best, weights, self.members)
+        return freeze(chosen.step >= 0, chosen.best, weights, self.members)
 
 
-def freeze(active: jax.Array, new: Any, old: Any, members: int, always: bool = False) -> Any:
-    """`new` where a member is `active` [m], else `old`, for trees of arrays with a leading axis
-    [m].
-
-    A single member's arrays have no such axis unless `always` says that they do.
-    """
-
-    def one(new: jax.Array, old: jax.Array) -> jax.Array:
-        if members == 1 and not always:
-            return jnp.where(active[0], new, old)
-        return jnp.where(active.reshape((members,) + (1,) * (new.ndim - 1)), new, old)
-
-    return jax.tree.map(one, new, old)
+def once(function: Callable[..., Any], *arrays: Any, out_shardings: Any = None) -> Any:
+    """The result of a function that runs once in a while, compiled."""
+    return jax.jit(function, out_shardings=out_shardings)(*arrays)
 
 
 def evaluation_key(state: TrainState, name: str, batch: int) -> jax.Array:

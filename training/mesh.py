@@ -1,17 +1,17 @@
-"""The device mesh, and where every array lies on it: decided by path and shape, outside the model.
+"""The device mesh: its axes, how a batch is split over it, and how batches come and results go.
 
 One mesh with the axes `data`, `fsdp`, `tensor` and `sequence`. A batch is split over data x fsdp;
-large arrays of the state are split over fsdp; rules of the config place any array otherwise.
+where the arrays of a state lie is decided by training/placement.py.
 """
 
-import re
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from training.config import Mesh
@@ -19,33 +19,60 @@ from training.contracts import ConfigError
 
 AXES = ("data", "fsdp", "tensor", "sequence")
 BATCH_AXES = ("data", "fsdp")
-# Below this many elements an array is cheaper to keep whole than to gather.
-SMALLEST_SHARDED = 2**14
+# Explicit axes, JAX's default, break Linen's Dropout.
+_TYPES = (AxisType.Auto,) * len(AXES)
 
 
-def make(config: Mesh, devices: list[Any] | None = None) -> jax.sharding.Mesh:
-    """The mesh of all devices or of `devices`; raises ConfigError where sizes do not fit."""
-    devices = jax.devices() if devices is None else devices
-    sizes = [getattr(config, axis) for axis in AXES]
-    known = int(np.prod([s for s in sizes if s != -1]))
-    text = " x ".join(f"{a}={s}" for a, s in zip(AXES, sizes, strict=True))
-    if sizes.count(-1) > 1 or any(s < 1 and s != -1 for s in sizes):
+def make(config: Mesh, devices: Sequence[Any] | None = None) -> jax.sharding.Mesh:
+    """The mesh of all devices or of `devices`; raises ConfigError where sizes do not fit.
+
+    The devices of one process are neighbours: it reads one contiguous part of a batch, and the
+    inner axes, tensor and sequence, stay on its own interconnect where they fit.
+    """
+    devices = sorted(jax.devices() if devices is None else devices, key=lambda d: d.process_index)
+    grid = np.asarray(devices, dtype=object).reshape(sizes(config, len(devices)))
+    return jax.sharding.Mesh(grid, AXES, axis_types=_TYPES)
+
+
+def abstract(config: Mesh, count: int) -> Any:
+    """The AbstractMesh of `count` devices that need not be here: to look at, not to run on."""
+    return AbstractMesh(sizes(config, count), AXES, axis_types=_TYPES)
+
+
+def sizes(config: Mesh, count: int) -> tuple[int, ...]:
+    """The sizes of `AXES` for `count` devices; raises ConfigError and says which would fit."""
+    asked = {axis: getattr(config, axis) for axis in AXES}
+    text = " x ".join(f"{axis}={size}" for axis, size in asked.items())
+    if list(asked.values()).count(-1) > 1 or any(s < 1 and s != -1 for s in asked.values()):
         raise ConfigError(f"mesh {text}: every size is at least 1, and one of them may be -1")
-    if len(devices) % known or (-1 not in sizes and known != len(devices)):
-        fits = ", ".join(str(d) for d in range(1, len(devices) + 1) if len(devices) % d == 0)
-        raise ConfigError(
-            f"mesh {text} does not fit {len(devices)} devices: "
-            f"sizes must multiply to {len(devices)} (each one of {fits}; -1 takes the rest)"
-        )
-    shape = [len(devices) // known if s == -1 else s for s in sizes]
-    grid = np.asarray(devices, dtype=object).reshape(shape)
-    # Explicit axes, the default, break Linen's Dropout.
-    return jax.sharding.Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    known = math.prod(s for s in asked.values() if s != -1)
+    rest = count // known if -1 in asked.values() else 1
+    if known * rest != count:
+        raise ConfigError(f"mesh {text} does not fit {count} devices: {_fitting(asked, count)}")
+    return tuple(rest if s == -1 else s for s in asked.values())
+
+
+def _fitting(asked: Mapping[str, int], count: int) -> str:
+    """Which change of one size would make a mesh fit."""
+    changes = []
+    for axis, size in asked.items():
+        others = [s for a, s in asked.items() if a != axis]
+        known = math.prod(s for s in others if s != -1)
+        if size == -1 or count % known:
+            continue
+        left = count // known
+        fits = [s for s in range(1, left + 1) if left % s == 0] if -1 in others else [left]
+        near = sorted(fits, key=lambda s, size=size: abs(s - size))[:2]
+        changes += [f"mesh.{axis}={s}" for s in sorted(near)]
+    if changes:
+        return f"{' or '.join(changes)} would"
+    divisors = ", ".join(str(d) for d in range(1, count + 1) if count % d == 0)
+    return f"one size of -1 takes the rest, and the others are of {divisors}"
 
 
 def batch_parts(mesh: jax.sharding.Mesh) -> int:
     """In how many parts a batch is split."""
-    return int(np.prod([mesh.shape[a] for a in BATCH_AXES]))
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 
 
 def batch_sharding(mesh: jax.sharding.Mesh, leading: int = 0) -> NamedSharding:
@@ -68,36 +95,35 @@ def check_batch(
             )
 
 
+def reader(mesh: jax.sharding.Mesh) -> tuple[int, int]:
+    """(index, count): of `count` equal parts of a batch, this process reads number `index`.
+
+    Processes that share a tensor or sequence group hold the same examples, and read the same part.
+
+    Raises:
+      ConfigError: a group of tensor x sequence ends in the middle of a process.
+    """
+    return (0, 1) if jax.process_count() == 1 else part_of(mesh, jax.process_index())
+
+
+def part_of(mesh: jax.sharding.Mesh, process: int) -> tuple[int, int]:
+    """`reader` of any process of a mesh that several hold."""
+    parts = batch_parts(mesh)
+    owners = np.array([d.process_index for d in mesh.devices.flat]).reshape(parts, -1)
+    held = np.flatnonzero((owners == process).any(axis=1))
+    index, middle = divmod(int(held[0]), len(held))
+    shared = any((owners[row] != process).any() for row in held) and len(held) > 1
+    if middle or shared or parts % len(held):
+        raise ConfigError(
+            f"mesh.tensor x mesh.sequence is {owners.shape[1]}, and a process has "
+            f"{int((owners == process).sum())} devices: one must be a multiple of the other"
+        )
+    return index, parts // len(held)
+
+
 def path_name(path: tuple[Any, ...]) -> str:
     """A tree path as "params/encoder/kernel"."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def place(shapes: Any, mesh: jax.sharding.Mesh, rules: tuple[tuple[Any, ...], ...] = ()) -> Any:
-    """A NamedSharding for each array of the tree `shapes`.
-
-    Optimizer state follows its parameter without being told: its paths end in the parameter's and
-    its shapes are the same, and both rules and default depend on nothing else.
-    """
-
-    def one(path: tuple[Any, ...], array: Any) -> NamedSharding:
-        name = path_name(path)
-        for pattern, *axes in rules:
-            if re.search(pattern, name) and len(axes) <= len(array.shape):
-                return NamedSharding(mesh, P(*axes))
-        return NamedSharding(mesh, _default(name, array.shape, mesh.shape["fsdp"]))
-
-    return jax.tree_util.tree_map_with_path(one, shapes)
-
-
-def _default(name: str, shape: tuple[int, ...], fsdp: int) -> P:
-    if "carry/rollout" in name and shape:
-        return P(BATCH_AXES)
-    if fsdp > 1 and int(np.prod(shape)) >= SMALLEST_SHARDED:
-        for axis in sorted(range(len(shape)), key=lambda a: -shape[a]):
-            if shape[axis] % fsdp == 0:
-                return P(*(None,) * axis, "fsdp")
-    return P()
 
 
 def put(batch: Mapping[str, Any], sharding: NamedSharding) -> dict[str, jax.Array]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from models.layers.attention import MultiHeadAttention
 from models.layers.mlp import MLP
 from models.layers.norms import layer_norm
+from models.layers.sharding import shard_tokens
 from models.layers.stochastic_depth import StochasticDepth
 
 
@@ -30,7 +31,7 @@ class Block(nn.Module):
     mlp_width: int
     dropout_rate: float = 0.0
     attention_dropout_rate: float = 0.0
-    attention_kernel: str = "xla"
+    attention_kernel: str = "auto"
     causal: bool = False
     activation: str = "gelu_tanh"
     dtype: jnp.dtype = jnp.float32
@@ -49,8 +50,9 @@ class Block(nn.Module):
         def residual(x_bld: jax.Array, branch_bld: jax.Array, name: str) -> jax.Array:
             if drop_path_rate is not None:
                 branch_bld = StochasticDepth(name=name)(branch_bld, drop_path_rate, train)
-            return x_bld + branch_bld
+            return shard_tokens(x_bld + branch_bld)
 
+        x_bld = shard_tokens(x_bld)
         branch_bld = layer_norm("attention_norm", self.dtype)(x_bld)
         branch_bld = MultiHeadAttention(
             self.num_heads,

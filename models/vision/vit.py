@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from einops import rearrange
 
+from models.layers.checks import check_rates, check_sizes
 from models.layers.norms import layer_norm
 from models.layers.positions import LearnedPositions, sincos_2d
 from models.layers.precision import compute_dtype
@@ -67,7 +68,7 @@ class Config:
     stochastic_depth_rate: float = 0.0
     scan_layers: bool = False
     remat: str = "none"
-    attention_kernel: str = "xla"
+    attention_kernel: str = "auto"
     dtype: str = "float32"
 
 
@@ -154,6 +155,9 @@ def build(config: Config, info: Any) -> ViT:
         value = getattr(config, field)
         if value not in accepted:
             raise ValueError(f"model.{field}={value!r}: expected one of {', '.join(accepted)}")
+    check_sizes(config, "patch_size", "width", "heads", "mlp_width")
+    check_sizes(config, "depth", least=0)
+    check_rates(config, "dropout_rate", "attention_dropout_rate", "stochastic_depth_rate")
     compute_dtype(config.dtype)
     width, depth, heads = VARIANTS[config.variant]
     return ViT(

@@ -1,7 +1,5 @@
 """tools.inspect: what a run holds, told from shapes alone."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
@@ -62,19 +60,40 @@ def test_the_table_ends_with_the_count(capsys, found):
     assert "data+fsdp" in out
 
 
-def test_eight_devices_share_the_batch_and_the_large_arrays(program):
-    done = program(
-        "-m", "tools.inspect", CONFIG, "--json", "--config.mesh.fsdp=4",
-        "--config.model.width=256", "--config.model.heads=4", devices=8,
+def test_eight_devices_share_the_batch_and_the_large_arrays(printed):
+    """This process has one device: the mesh is only looked at."""
+    eight = printed(
+        inspect.run, CONFIG, "--devices=8", "--config.mesh.fsdp=4",
+        "--config.model.width=256", "--config.model.heads=4",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rows = {a["path"]: a for a in json.loads(done.stdout)["arrays"]}
+    assert eight["mesh"] == {"data": 2, "fsdp": 4, "tensor": 1, "sequence": 1}
+    rows = {a["path"]: a for a in eight["arrays"]}
     image, mlp = rows["batch/image"], rows["params/layer_00/mlp/hidden/kernel"]
     assert image["bytes_per_device"] * 8 == 4 * image["elements"]
     assert "fsdp" in mlp["spec"]
     assert mlp["bytes_per_device"] * 4 == 4 * mlp["elements"]
 
 
-def test_a_mesh_that_does_not_fit_is_one_line():
-    with pytest.raises(ConfigError, match="does not fit 1 devices"):
-        inspect.run([CONFIG, "--config.mesh.fsdp=3"])
+def test_a_pod_that_is_not_here_holds_little_on_each_device(printed):
+    config = "--config=configs/vision/vit_s16_imagenet.py"
+    one, pod = (
+        printed(inspect.run, config, f"--devices={n}", f"--config.mesh.fsdp={n}") for n in (1, 256)
+    )
+    assert pod["devices"] == 256 and pod["parameters"] == one["parameters"]
+    # Biases and norms stay whole; dimensions of 384 do not divide by 256, 1536 does.
+    assert pod["bytes_per_device"]["params"] < one["bytes_per_device"]["params"] / 2
+    assert pod["bytes_per_device"]["batch"] * 256 == one["bytes_per_device"]["batch"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--config.mesh.fsdp=3"], "does not fit 1 devices: .*--devices=N"),
+        (["--devices=8", "--config.mesh.fsdp=3"], "does not fit 8 devices: mesh.fsdp=2 or"),
+        (["--devices=0"], "--devices=0: it must be at least 1"),
+        (["--devices=24"], "batch_size 64 does not divide over the 24 parts"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_is_one_line(arguments, told):
+    with pytest.raises(ConfigError, match=told):
+        inspect.run([CONFIG, *arguments])
