@@ -1,22 +1,24 @@
 """Checkpoints: TrainState, Selection and RunState through Orbax, asynchronous and atomic.
 
 `checkpoints/<step>/` holds the items `state`, `selection` and `run`; `checkpoints/<step>.sha256`
-beside it holds the sum of every file, written when the save is complete and verified before a
-restore. The newest good one is restored; a damaged one is named in a warning and passed over.
+beside it holds the sum of every file, written in a thread when the save is complete and verified
+before a restore. The newest good one is restored; a damaged one is named in a warning and passed
+over.
 """
 
-import hashlib
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
+from jax.experimental import multihost_utils
 
+from training import files, manifest
 from training.contracts import ConfigError, DataError, Mean
 
 FORMAT = 1
@@ -30,6 +32,7 @@ class RunState:
     Attributes:
       step: updates done.
       data_offset: batches that the data stream is ahead of the step (after a rollback).
+      rollbacks: how often the run went back to a checkpoint.
       metrics_bytes, members_bytes: lengths of the two metric files; on resume they are cut to
         these.
       open_means: {name: (totals, counts)} of the updates since the last log line.
@@ -39,6 +42,7 @@ class RunState:
 
     step: int = 0
     data_offset: int = 0
+    rollbacks: int = 0
     metrics_bytes: int = 0
     members_bytes: int = 0
     open_means: dict[str, Any] = field(default_factory=dict)
@@ -77,7 +81,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Any, keep: int = 2, read_only: bool = False) -> None:
-        self.folder = epath.Path(workdir).absolute() / "checkpoints"
+        self.folder = files.absolute(workdir) / "checkpoints"
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep,
             create=not read_only,
@@ -86,8 +90,10 @@ class Checkpoints:
             save_interval_steps=0 if read_only else 1,
             read_only=read_only,
         )
+        self.read_only = read_only
         self._manager = ocp.CheckpointManager(self.folder, options=options)
-        self._unsigned: int | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="sign")
+        self._signed: Future[None] | None = None
 
     def save(self, state: Any, selection: Any, run: RunState) -> None:
         """Starts a save of `run.step`; returns when the arrays are copied off the devices."""
@@ -102,31 +108,29 @@ class Checkpoints:
                 run=ocp.args.JsonSave(asdict(run)),
             ),
         )
-        self._unsigned = run.step
+        self._signed = self._executor.submit(self._sign, run.step)
 
-    def finish(self) -> None:
-        """Waits for the save under way, raises its error, and writes its manifest."""
+    def _sign(self, step: int) -> None:
+        """Waits until a save is complete, and writes its manifest; in a thread of its own."""
         self._manager.wait_until_finished()
         self._manager.check_for_errors()
-        if self._unsigned is None or jax.process_index() != 0:
-            return
-        sums = checksums(self.folder / str(self._unsigned))
-        path = self._manifest(self._unsigned)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(sums, indent=1))
-        partial.replace(path)
-        self._unsigned = None
-        kept = {str(s) for s in self._manager.all_steps()}
-        for old in self.folder.glob("*.sha256"):
-            if old.stem not in kept:
-                old.unlink()
+        if jax.process_index() == 0:
+            manifest.sign(self.folder, step, self._manager.all_steps())
+
+    def finish(self) -> None:
+        """Waits until the save under way is complete and signed; raises its error."""
+        if self._signed is not None:
+            under_way, self._signed = self._signed, None
+            under_way.result()
 
     def check(self) -> None:
         """Raises the error of a save that failed in the background."""
-        self._manager.check_for_errors()
+        if self._signed is not None and self._signed.done():
+            self.finish()
 
     def close(self) -> None:
         """Waits for the save under way, lets go of the folder; `finish` raises its error."""
+        self._executor.shutdown(wait=True)
         self._manager.close()
 
     def steps(self) -> list[int]:
@@ -134,30 +138,51 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def latest(self) -> int | None:
-        """The newest good checkpoint's step; a damaged one is warned of and passed over."""
-        for step in reversed(self.steps()):
-            fault = self.fault(step)
-            if fault is None:
-                return step
+        """The newest good checkpoint's step, the same on every process; None where none was saved.
+
+        One that is damaged is warned of and passed over. So is one that was never signed (its
+        process died in the save), unless there is no other. Where a run is to go on, what was
+        passed over is taken out of its way.
+
+        Raises:
+          DataError: there are checkpoints, and all are damaged.
+        """
+        if jax.process_count() == 1:
+            return self._newest()
+        found = self._newest() if jax.process_index() == 0 else None
+        agreed = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if found is None else found)))
+        self._manager.reload()
+        return None if agreed < 0 else agreed
+
+    def _newest(self) -> int | None:
+        steps = self.steps()[::-1]
+        signed = [step for step in steps if manifest.signed(self.folder, step)]
+        unsigned = [step for step in steps if step not in signed]
+        good = next((step for step in signed if not self._damaged(step)), None)
+        if good is None and unsigned:
+            good = unsigned[0]
+            log.warning("checkpoint %s has no manifest: it is used as it is", good)
+        if good is None and signed:
+            raise DataError(
+                f"all checkpoints in {self.folder} are damaged (steps {signed[::-1]}): "
+                "bring one back from a copy, or begin anew with --fresh"
+            )
+        passed = [step for step in steps if good is not None and step > good]
+        if passed and not self.read_only:
+            for step in passed:
+                manifest.set_aside(self.folder, step)
+            self._manager.reload()
+        return good
+
+    def _damaged(self, step: int) -> bool:
+        fault = self.fault(step)
+        if fault is not None:
             log.warning("checkpoint %s is damaged (%s): an earlier one is used", step, fault)
-        return None
+        return fault is not None
 
     def fault(self, step: int) -> str | None:
         """What is wrong with a checkpoint's files, or None."""
-        manifest = self._manifest(step)
-        if not manifest.exists():
-            # Orbax makes a folder visible only when it is complete: the process died before
-            # signing.
-            return None
-        try:
-            expected = json.loads(manifest.read_text())
-        except ValueError:
-            return f"{manifest.name} is not JSON"
-        found = checksums(self.folder / str(step))
-        for name, value in expected.items():
-            if found.get(name) != value:
-                return f"{name} is {'missing' if name not in found else 'not what was written'}"
-        return None
+        return manifest.fault(self.folder, step)
 
     def restore_run(self, step: int) -> RunState:
         """The RunState of a checkpoint."""
@@ -173,6 +198,17 @@ class Checkpoints:
         )
         return restored["state"], restored["selection"]
 
+    def shapes(self, step: int) -> dict[str, Any]:
+        """What a checkpoint's state holds, as nested dicts of what has a shape and a dtype."""
+        with closing(ocp.PyTreeCheckpointHandler()) as handler:
+            return handler.metadata(self.folder / str(step) / "state").tree
+
+    def restore_some(self, step: int, state: Any) -> Any:
+        """Some arrays of a state: nested dicts of ShapeDtypeStruct with their shardings."""
+        arguments = ocp.checkpoint_utils.construct_restore_args(state)
+        part = ocp.args.PyTreeRestore(state, restore_args=arguments, partial_restore=True)
+        return self._restore(step, state=part)["state"]
+
     def _restore(self, step: int, **items: Any) -> Any:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
@@ -182,33 +218,9 @@ class Checkpoints:
                 f"checkpoint {self.folder / str(step)} cannot be restored: {first}"
             ) from error
 
-    def _manifest(self, step: int) -> epath.Path:
-        return self.folder / f"{step}.sha256"
-
 
 def abstract(shapes: Any, shardings: Any) -> Any:
     """Shapes with the shardings that a restore should give them."""
     return jax.tree.map(
         lambda s, h: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=h), shapes, shardings
     )
-
-
-def checksums(folder: epath.Path) -> dict[str, str]:
-    """{relative path: sha256} of every file below `folder`."""
-    sums = {}
-    for path in _files(folder):
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(2**20):
-                digest.update(chunk)
-        sums[str(path.relative_to(folder))] = digest.hexdigest()
-    return sums
-
-
-def _files(folder: epath.Path) -> Iterator[epath.Path]:
-    # Not rglob: on a bucket it is refused.
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            yield from _files(path)
-        else:
-            yield path
