@@ -5,17 +5,19 @@ Builds the parts of the config and hands them to training.loop.fit; a run that w
 where it was, and a run that is done prints its table again. README.md has the rest.
 """
 
+import dataclasses
 import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from etils import epath
 
 # Before anything imports TensorFlow or XLA: their start-up notes are for their own developers.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tools import command_line, launching, parts, resolve, show
-from training import loop
+from tools import command_line, launching, parts, processes, resolve, show
+from training import determinism, loop
 from training.progress import setup_logging
 
 
@@ -32,12 +34,20 @@ def run(argv: Sequence[str]) -> int:
         "--list", action="store_true", help="all configs and what they should reach"
     )
     parser.add_argument("--print_config", action="store_true", help="every value, then stop")
+    parser.add_argument(
+        "--determinism", action="store_true", help="reruns equal bit for bit (slower on GPUs)"
+    )
+    parser.add_argument("--profile", action="store_true", help="trace steps, for xprof")
+    processes.add_arguments(parser)
     arguments, overrides = parser.parse(argv)
     if arguments.list:
         show.configs()
         return 0
     if not arguments.config:
         parser.error("--config is missing: --list shows all configs")
+    if arguments.determinism:
+        determinism.require()
+    processes.connect(processes.others(arguments, os.environ))
     values = resolve.resolve(resolve.load_file(arguments.config), overrides, arguments.smoke)
     if arguments.print_config:
         show.values(values)
@@ -47,10 +57,11 @@ def run(argv: Sequence[str]) -> int:
     launching.prepare(values)
     built = parts.build(values, command=shlex.join(["python", "train.py", *argv]))
     print(f"{values['name']} -> {workdir}", file=sys.stderr)
-    result = loop.fit(built.algorithm, built.train, built.evaluators, built.settings, workdir)
+    settings = dataclasses.replace(built.settings, profile=arguments.profile)
+    result = loop.fit(built.algorithm, built.train, built.evaluators, settings, workdir)
     if values["smoke"]:
         launching.check_restore(workdir)
-    show.result(result, Path(workdir))
+    show.result(result, epath.Path(workdir))
     return 0
 
 

@@ -13,6 +13,7 @@ Fake batches have the real ones' shapes and types; they touch neither TensorFlow
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -148,16 +149,16 @@ def _plan(
 
 
 def _ranges(config: Config, info: Info) -> dict[str, splits.Range]:
-    """The range of each split; raises ConfigError where one that is trained on is also held out."""
+    """The range of each split; raises ConfigError where one shares examples with train or test."""
     ranges = {
         name: splits.parse(expression, info.num_examples, f"data.splits.{name}")
         for name, expression in config.splits.items()
     }
-    for name in ("val", "test"):
-        if name in ranges and "train" in ranges and ranges[name].overlaps(ranges["train"]):
+    for name, held in itertools.product(ranges, ("train", "test")):
+        if name != held and held in ranges and ranges[name].overlaps(ranges[held]):
             raise ConfigError(
                 f"data.splits.{name} is {config.splits[name]!r}, which shares examples with "
-                f"data.splits.train, {config.splits['train']!r}"
+                f"data.splits.{held}, {config.splits[held]!r}"
             )
     return ranges
 

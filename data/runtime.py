@@ -1,4 +1,4 @@
-"""TensorFlow, imported late and kept to the CPU; and the folder of prepared data.
+"""TensorFlow, imported late and kept to the CPU; and the folders of prepared data.
 
 Nothing else in the project imports TensorFlow. Its import takes seconds, so that `preload` lets a
 program start it in a thread while JAX traces.
@@ -8,6 +8,8 @@ import os
 import threading
 from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from training.contracts import DataError
 
@@ -47,8 +49,18 @@ def preload() -> threading.Thread:
 
 
 def data_dir() -> Path:
-    """Where prepared data is kept: $REPRISE_DATA_DIR, or ~/.cache/reprise/data."""
-    return Path(os.environ.get("REPRISE_DATA_DIR") or "~/.cache/reprise/data").expanduser()
+    """Where prepared data is kept on this disk: $REPRISE_DATA_DIR, or ~/.cache/reprise/data.
+
+    The latter, too, where the variable names a bucket.
+    """
+    told = os.environ.get("REPRISE_DATA_DIR")
+    return Path("~/.cache/reprise/data" if not told or "://" in told else told).expanduser()
+
+
+def data_bucket() -> epath.Path | None:
+    """The bucket's folder that $REPRISE_DATA_DIR names: a copy of a data folder, only read."""
+    told = os.environ.get("REPRISE_DATA_DIR", "")
+    return epath.Path(told) if "://" in told else None
 
 
 def worker_threads() -> int:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from evaluators.common.pictures import class_name, displayable
 from training.compiled import evaluation_key
+from training.config import bounded
 from training.contracts import Algorithm, Info, Pipeline, Report, TrainState
 from training.figures import Images
-from training.mesh import batch_parts, gather
+from training.mesh import batch_parts, gather, reader
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ def build(
     something else than a grid of patches.
     """
     del environment
+    bounded(config.examples, 1, float("inf"), "evaluators: examples of 'attention'")
+    bounded(config.heads, 0, float("inf"), "evaluators: heads of 'attention'")
     members = algorithm.members
 
     def run(compiled: Any, state: TrainState) -> Report:
@@ -58,7 +60,7 @@ def build(
             return Report()
         whole = compiled.put(local)
         stored = gather(whole, whole["mask"])
-        batch = compiled.put(few(stored, config.examples, batch_parts(compiled.mesh)))
+        batch = compiled.put(few(stored, config.examples, compiled.mesh))
         arrays = compiled.explain(state, batch, evaluation_key(state, "evaluate", 0))
         if "attention" not in arrays:
             return Report()
@@ -78,14 +80,16 @@ def build(
     return run
 
 
-def few(stored: Mapping[str, np.ndarray], examples: int, parts: int) -> dict[str, np.ndarray]:
-    """This process's part of a batch of the first `examples` rows, padded to a multiple of `parts`.
+def few(stored: Mapping[str, np.ndarray], examples: int, mesh: Any) -> dict[str, np.ndarray]:
+    """This process's part of a batch of the first `examples` rows, padded to divide over the mesh.
 
     All pairs of tokens of a whole batch might not fit a device, so no more rows are explained.
     """
     shown = min(examples, len(stored["mask"]))
+    parts = batch_parts(mesh)
     rows = np.arange(math.ceil(examples / parts) * parts)
-    mine = np.array_split(rows, jax.process_count())[jax.process_index()]
+    index, count = reader(mesh)
+    mine = np.array_split(rows, count)[index]
     batch = {name: value[np.where(mine < shown, mine, 0)] for name, value in stored.items()}
     return {**batch, "mask": mine < shown}
 

@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 from evaluators.common.passes import by_member, collect, each_batch
 from evaluators.common.pictures import class_name, displayable
 from training import metrics
+from training.config import bounded
 from training.contracts import Algorithm, Info, Pipeline, Report, TrainState
 from training.figures import Curve, Figure, Heatmap, Images, TextTable
 from training.mesh import gather
@@ -45,6 +46,8 @@ def build(
     classes, reliability, mistakes (where the batches hold images).
     """
     del environment
+    bounded(config.bins, 1, float("inf"), "evaluators: bins of 'classification'")
+    bounded(config.mistakes, 0, float("inf"), "evaluators: mistakes of 'classification'")
     members = algorithm.members
     info = pipeline.info
 
@@ -168,8 +171,10 @@ class Mistakes:
         assert self._image_like is not None, "figure() before any mistake was found"
         nothing = np.zeros_like(self._image_like)
         images = np.stack([self._images.get(entry[1], nothing) for entry in self.found])
-        if jax.process_count() > 1:  # each image is zero on all processes but its owner
-            images = multihost_utils.process_allgather(images).sum(axis=0).astype(images.dtype)
+        if jax.process_count() > 1:  # of each image, the first process that has it
+            has = np.array([entry[1] in self._images for entry in self.found])
+            images, has = multihost_utils.process_allgather((images, has))
+            images = np.asarray(images)[np.asarray(has).argmax(axis=0), np.arange(len(self.found))]
         captions = tuple(
             f"true {class_name(info, label)}, said {class_name(info, said)} ({confidence:.2f})"
             for confidence, _, label, said in self.found

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from tools import find
 from training import config as configs
-from training.contracts import ConfigError, DiskError, ReportedError
+from training import files
+from training.contracts import ConfigError, DiskError, HungError, ReportedError
 
 DISK = {
     errno.ENOSPC,
@@ -34,6 +35,10 @@ DISK_WORDS = (
 class Parser(argparse.ArgumentParser):
     """argparse with this project's one-line errors and nearest names."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # An abbreviation would be taken for what it begins like, in place of the nearest name.
+        super().__init__(*args, allow_abbrev=False, **options)
+
     def error(self, message: str) -> NoReturn:
         """Raises ConfigError: exit code 2."""
         raise ConfigError(f"{message} (see --help)")
@@ -55,10 +60,13 @@ class Parser(argparse.ArgumentParser):
 def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Calls `run(argv)` and exits: its return value, or the code of what it raised."""
     sys.unraisablehook = quiet(sys.unraisablehook)
+    at_once = False
     try:
         code = run(sys.argv[1:]) or 0
     except ReportedError as error:
         code = complain(error)
+        # Other processes may never come to where JAX would wait for them on the way out.
+        at_once = isinstance(error, HungError)
     except KeyboardInterrupt:
         print("error: interrupted; the last checkpoint is kept", file=sys.stderr)
         code = 130
@@ -73,7 +81,7 @@ def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
         code = complain(fault)
     sys.stdout.flush()
     sys.stderr.flush()
-    if code == DiskError.code:
+    if at_once or code == DiskError.code:
         # Writers that still hold unwritten bytes would fail again, each with its own traceback.
         os._exit(code)
     sys.exit(code)
@@ -121,6 +129,8 @@ def disk_fault(error: BaseException) -> DiskError | None:
                 f"cannot write{name}: {seen.strerror}; make room or give another --workdir, then "
                 "run the same command again (complete checkpoints are kept)"
             )
+        if files.refused(seen):
+            return files.unreachable("the bucket", seen)
         for words in DISK_WORDS:
             if words in text:
                 return DiskError(f"cannot write: {words}; complete checkpoints are kept, make room")

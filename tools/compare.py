@@ -147,9 +147,9 @@ def document(group: Group, keys: Sequence[str]) -> dict[str, Any]:
 def table(groups: Sequence[Group], keys: Sequence[str]) -> Table:
     """A row a group, a column a key in which they differ."""
     shown = [k for k in keys if k != "name"]
-    rows = Table(
-        "config", *shown, "metric", "mean", "95 % interval", "n", "seconds a run", "baseline"
-    )
+    rows = Table()
+    for name in ("config", *shown, "metric", "mean", "95 % interval", "n", "seconds", "baseline"):
+        rows.add_column(name, overflow="fold")
     for group in groups:
         found = document(group, keys)
         metric, interval = found["metric"], found["interval"]

@@ -43,7 +43,10 @@ def find(inputs: Sequence[str]) -> list[Path]:
     for text in inputs:
         path = Path(text)
         pattern = str(path.relative_to(path.anchor))
-        named = [path] if path.exists() else sorted(Path(path.anchor).glob(pattern))
+        try:
+            named = [path] if path.exists() else sorted(Path(path.anchor).glob(pattern))
+        except ValueError as error:
+            raise ConfigError(f"--inputs={text} is not a pattern: {error}") from error
         files = [f for path in named for f in (images_below(path) if path.is_dir() else [path])]
         if not files:
             what = (

@@ -5,13 +5,14 @@ import itertools
 import os
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
+from etils import epath
 
 from tools import parts
 from training import config as configs
+from training import files
 from training.contracts import DataError
 
 
@@ -22,9 +23,10 @@ def workdir(values: Mapping[str, Any], given: str | None, fresh: bool) -> str:
         # A smoke run proves the whole path every time; it has nothing worth resuming.
         chosen = f"runs/smoke/{values['name']}"
         shutil.rmtree(chosen, ignore_errors=True)
-    if fresh and Path(chosen).exists():
+    files.check(epath.Path(chosen))
+    if fresh and epath.Path(chosen).exists():
         return next(
-            f"{chosen}-{n}" for n in itertools.count(2) if not Path(f"{chosen}-{n}").exists()
+            f"{chosen}-{n}" for n in itertools.count(2) if not epath.Path(f"{chosen}-{n}").exists()
         )
     return chosen
 
@@ -52,7 +54,7 @@ def prepare(values: Mapping[str, Any]) -> None:
     keep_memory()
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or values["train"]["compilation_cache"]
     if cache:
-        jax.config.update("jax_compilation_cache_dir", str(Path(cache).expanduser()))
+        jax.config.update("jax_compilation_cache_dir", str(epath.Path(cache).expanduser()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     if not values["smoke"]:
         from data import runtime

@@ -1,7 +1,7 @@
 """Builds the parts of a config, for train.py and every tool: the one place where they meet."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from tools import find, resolve
-from training import checkpoint, mesh, optimizers
+from training import checkpoint, mesh, nonfinite, optimizers
 from training import config as configs
 from training.compiled import Compiled, Selection
 from training.config import Settings
@@ -57,16 +57,36 @@ def build(values: Mapping[str, Any], command: str = "", fake: bool = False) -> P
     )
     ensemble = find.part("algorithm", "ensemble")
     for key, accepted in (
-        ("nonfinite", ("stop", "skip")),
+        ("nonfinite", nonfinite.MODES),
         ("test_weights", ("last", "best")),
         ("ensemble_by", ensemble.WAYS),
         ("ensemble_data", ensemble.DATA),
     ):
         configs.choose(getattr(train, key), accepted, f"train.{key}")
+    _check_values(train, settings.baseline, values["evaluators"])
     pipeline = build_train_pipeline(values, train, fake)
     algorithm = build_algorithm(values, pipeline, train)
     evaluators = tuple(build_evaluator(e, values, algorithm, fake) for e in values["evaluators"])
     return Parts(settings, algorithm, pipeline, evaluators, values)
+
+
+def _check_values(
+    train: configs.Train, baseline: configs.Baseline, evaluators: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raises ConfigError for a number out of its range, or a baseline that nothing measures."""
+    configs.bounded(train.seed, 0, 2**31 - 1, "train.seed")
+    configs.bounded(train.ensemble, 1, float("inf"), "train.ensemble")
+    configs.bounded(train.keep_checkpoints, 1, float("inf"), "train.keep_checkpoints")
+    configs.choose(baseline.kind, ("published", "own"), "baseline.kind")
+    configs.choose(baseline.direction, ("max", "min"), "baseline.direction")
+    configs.choose(baseline.spread.kind, configs.SPREADS, "baseline.spread.kind")
+    tested = [e["split"] for e in evaluators if e["every"] == 0]
+    if tested and baseline.metric.partition("/")[0] not in tested:
+        known = " or ".join(repr(f"{split}/") for split in dict.fromkeys(tested))
+        raise ConfigError(
+            f"baseline.metric is {baseline.metric!r}, a split that no evaluator reads at the end: "
+            f"its name must begin with {known}"
+        )
 
 
 def build_train_pipeline(
@@ -94,11 +114,19 @@ def build_pipeline(
     """A split's pipeline: for training where a seed is given, else one pass for evaluation."""
     from data import pipeline
 
+    fake = fake or values["smoke"]
+    if not fake and values["data"]["source"].get("path") == "":
+        # Here, and not at the first batch: that comes after compiling.
+        raise ConfigError("data.source.path is not given: the folder that holds the data")
     config, source = build_source(values)
     train = seed is not None
+    index, count = 0, 1
+    if jax.process_count() > 1:
+        index, count = mesh.reader(mesh.make(configs.typed(configs.Mesh, values["mesh"], "mesh")))
     return pipeline.build(
-        config, source, split, train=train, seed=seed or 0, fake=fake or values["smoke"]
-    )
+        config, source, split, train=train, seed=seed or 0, fake=fake,
+        process_index=index, process_count=count,
+    )  # fmt: skip
 
 
 def build_source(values: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -118,8 +146,6 @@ def build_algorithm(
         raise ConfigError(
             "algorithm.name is 'ensemble', which wraps another algorithm: set train.ensemble=N"
         )
-    if values["algorithm"]["name"] == "ensemble":
-        raise ConfigError("algorithm.name is 'ensemble': keep the algorithm, set train.ensemble=N")
     model = _build("model", values["model"], "model", pipeline.info)
     task = _build("task", values["task"], "task", model, pipeline.info)
     algorithm = _build(

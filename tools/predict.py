@@ -158,7 +158,10 @@ def _write(rows: Iterator[tuple[Path, Top]], arguments: Any, predictor: Predicto
 
 def _csv(path: Path, stack: contextlib.ExitStack) -> Callable[[Path, Top], None]:
     """Opens the file; returns what adds a line to it, a flat row of labels and probabilities."""
-    writer = csv.writer(stack.enter_context(path.open("w", newline="")))
+    try:
+        writer = csv.writer(stack.enter_context(path.open("w", newline="")))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ConfigError(f"--output={path} cannot be written: {error.strerror}") from error
     header: list[str] = []
 
     def add(image: Path, top: Top) -> None:

@@ -100,10 +100,25 @@ def resolve(
         _rename(raw, key, text)
     full = complete(raw)
     if smoke and not full["smoke"]:
-        full = complete(shrink(full))
+        from tools import shrinking
+
+        full = complete(shrinking.shrink(full))
     for key, text in pairs:
         _apply(full, key, text)
-    return complete(full)
+    full = complete(full)
+    _check_splits(raw, full)
+    return full
+
+
+def _check_splits(raw: Mapping[str, Any], full: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a split that the command line adds and no evaluator reads."""
+    named = raw.get("data", {}).get("splits", {})
+    read = {*named, "train", *(e["split"] for e in full["evaluators"])}
+    for split in full["data"]["splits"]:
+        if split not in read:
+            raise ConfigError(
+                f"nothing reads --config.data.splits.{split}: {configs.nearest(split, read)}"
+            )
 
 
 def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,53 +273,3 @@ def _value(text: str, current: Any) -> Any:
     if isinstance(current, (tuple, list)) and isinstance(value, list):
         return tuple(value)
     return value
-
-
-def shrink(full: Mapping[str, Any]) -> dict[str, Any]:
-    """Any config in seconds on a CPU: TINY parts, few steps, fake data, all intervals different."""
-    small = dict(full)
-    for section in PARTS:
-        small[section] = {**full[section], **find.part(section, full[section]["name"]).TINY}
-    source = full["data"]["source"]
-    tiny_source = {**source, **find.part("data.source", source["name"]).TINY}
-    accumulation = 1
-    if networks(full["optimizer"]):
-        small["optimizer"] = {k: _tiny_optimizer(v) for k, v in full["optimizer"].items()}
-    else:
-        small["optimizer"] = _tiny_optimizer(full["optimizer"])
-        accumulation = full["optimizer"]["accumulation_steps"]
-    import jax
-
-    parts = jax.device_count() * accumulation
-    small["data"] = {
-        **full["data"],
-        "source": tiny_source,
-        "batch_size": parts * max(1, 8 // parts),
-    }
-    k = 2 if full["train"]["steps_per_call"] > 1 else 1
-    small["train"] = {
-        **full["train"],
-        "steps": 12 * k,
-        "steps_per_call": k,
-        "log_every": 3 * k,
-        "save_every": 5 * k,
-        "ensemble": min(full["train"]["ensemble"], 2),
-    }
-    small["evaluators"] = tuple(
-        {
-            **e,
-            "every": 4 * k if e["every"] else 0,
-            "options": {**e["options"], **find.part("evaluators", e["name"]).TINY},
-        }
-        for e in full["evaluators"]
-    )
-    return {**small, "smoke": True}
-
-
-def _tiny_optimizer(section: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **section,
-        "warmup_steps": min(section["warmup_steps"], 2),
-        "decay_steps": None if section["decay_steps"] is None else 12,
-        "boundaries": tuple(range(4, 4 + 2 * len(section["boundaries"]), 2)),
-    }

@@ -3,9 +3,9 @@
 import shlex
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from etils import epath
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +37,7 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 250, soft_wrap=True)
 
 
-def result(found: Mapping[str, Any], workdir: Path) -> None:
+def result(found: Mapping[str, Any], workdir: epath.Path) -> None:
     """The small table at the end of a run."""
     metric, baseline = found["metric"], found["baseline"]
     table = Table(title=found["name"], show_header=False, title_justify="left")

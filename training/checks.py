@@ -17,6 +17,9 @@ def check_intervals(k: int, config: Settings, evaluators: Sequence[Evaluator]) -
     for name, value in (("steps", config.train.steps), ("steps_per_call", k)):
         if value < 1:
             raise ConfigError(f"train.{name} is {value}; it must be at least 1")
+    for name in ("max_rollbacks", "watchdog_minutes"):
+        if getattr(config.train, name) < 0:
+            raise ConfigError(f"train.{name} is {getattr(config.train, name)}; it is at least 0")
     for name, value in intervals.items():
         if value < 0:
             raise ConfigError(f"{name} is {value}; it must not be negative")

@@ -38,8 +38,10 @@ class Mesh:
     """Sizes of the device mesh's axes; -1 takes what the others leave. A batch is split over data x
     fsdp.
 
-    `rules` place arrays by path: (regular expression, axis or None by dimension); the first that is
-    found in the path wins, and what none names follows the default of training/mesh.py.
+    `rules` place arrays by path: (regular expression, an axis or None for each of the last
+    dimensions), such as ("head/kernel$", None, "fsdp"); a tuple of axes splits by their product.
+    The first rule that is found in a path wins, and what none names follows the defaults of
+    training/placement.py; optimizer state follows its parameter.
     """
 
     data: int = -1
@@ -64,8 +66,13 @@ class Train:
       select: the validation metric that chooses the best weights.
       stopping: the rule that ends training early.
       test_weights: "last" | "best": the weights that are tested.
-      nonfinite: "stop" (exit 4) or "skip" on a loss or gradient that is not finite; either way the
-        update is refused.
+      nonfinite: on a loss or gradient that is not finite, whose update is always refused: "stop"
+        (exit 4), "skip", or "rollback": go back to the last checkpoint and pass over the batches
+        since.
+      max_rollbacks: after so many, the next one is a "stop".
+      watchdog_minutes: without a step for so long, or without another process at a barrier, a run
+        leaves its threads' stacks in its folder and ends with exit code 75 (0: never).
+      init_from: the folder of a run, or DIR@STEP, whose weights are taken as far as they fit.
       keep_checkpoints: the newest ones that are kept.
       compilation_cache: folder of the persistent compilation cache; "" turns it off.
     """
@@ -82,8 +89,14 @@ class Train:
     stopping: Stopping = field(default_factory=Stopping)
     test_weights: str = "last"
     nonfinite: str = "stop"
+    max_rollbacks: int = 3
+    watchdog_minutes: float = 30.0
+    init_from: str = ""
     keep_checkpoints: int = 2
     compilation_cache: str = "~/.cache/reprise/xla"
+
+
+SPREADS = ("seeds", "folds", "splits", "episodes", "ci95", "none")
 
 
 @dataclass(frozen=True)
@@ -130,6 +143,7 @@ class Settings:
       name: such as "vision/vit_digits".
       values: the resolved config, plain, as config.json has it.
       command: the command line that repeats the run.
+      profile: whether to trace some steps after warm-up.
     """
 
     name: str
@@ -138,6 +152,7 @@ class Settings:
     mesh: Mesh = field(default_factory=Mesh)
     values: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    profile: bool = False
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -154,6 +169,13 @@ def choose(value: str, accepted: Iterable[str], where: str) -> None:
     accepted = tuple(accepted)
     if value not in accepted:
         raise ConfigError(f"{where} is {value!r}: {nearest(value, accepted)}")
+
+
+def bounded(value: float, low: float, high: float, where: str) -> None:
+    """Raises ConfigError unless low <= value <= high; NaN is refused."""
+    if not low <= value <= high:
+        limits = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+        raise ConfigError(f"{where} is {value!r}; it must be {limits}")
 
 
 def typed(cls: type[T], values: Mapping[str, Any], where: str) -> T:

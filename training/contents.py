@@ -2,7 +2,7 @@
 
 import shlex
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,15 @@ def _curve(run: Run, splits: list[str], name: str) -> Curve | None:
     return Curve(title, x, series, bands, x_label="step", y_label=title)
 
 
+def _weights(run: Run, entry: Mapping[str, Any]) -> str:
+    """Of which step the weights were that a figure speaks of."""
+    selected = run.result.get("selected") or {}
+    if entry["split"] == "test" and selected.get("tested") == "best":
+        best = selected.get("step")
+        return "best weights" + (f", of step {best:,}" if isinstance(best, int) else "")
+    return f"step {entry['step']:,}"
+
+
 def sections(run: Run) -> Iterator[dict[str, Any]]:
     """The evaluators' figures by name, those of the test split open and first."""
     names = list(dict.fromkeys(name for _, name in run.figures))
@@ -97,7 +106,7 @@ def sections(run: Run) -> Iterator[dict[str, Any]]:
         for entry in found:
             # What the heading already says need not stand in the card again.
             added = entry["drawn"]["title"].removeprefix(title).strip()
-            entry["note"] = f"{entry['split']} split, step {entry['step']:,}"
+            entry["note"] = f"{entry['split']} split, {_weights(run, entry)}"
             if added.startswith("(") or not added:
                 entry["drawn"]["title"] = ""
                 entry["note"] += f", {added.strip('()')}" if added else ""

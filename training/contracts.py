@@ -267,6 +267,15 @@ class PreemptedError(ReportedError):
     code = 75
 
 
+class HungError(ReportedError):
+    """No step for too long, or a process that others wait for: run the same command again.
+
+    As of the last checkpoint. The process ends at once: what hangs would hang its way out too.
+    """
+
+    code = 75
+
+
 class InterruptedRunError(ReportedError):
     """Stopped by the user with everything saved."""
 

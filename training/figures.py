@@ -5,6 +5,7 @@ that reading it never unpickles. Images hold intensities in [0, 1], or uint8 in 
 """
 
 import dataclasses
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from etils import epath
+
+from training import files
 
 Labels = tuple[str, ...]
 
@@ -216,10 +219,9 @@ def save(figure: Figure, path: epath.PathLike) -> None:
         _require(value.dtype.kind in "biuf", f"{name} holds {value.dtype}, not numbers")
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **{"header": np.array(json.dumps(header)), **arrays})  # ty: ignore
-    partial.replace(path)
+    content = io.BytesIO()
+    np.savez_compressed(content, **{"header": np.array(json.dumps(header)), **arrays})  # ty: ignore
+    files.write_whole(path, content.getvalue())
 
 
 def _tuples(value: Any) -> Any:
@@ -233,7 +235,8 @@ def load(path: epath.PathLike) -> Figure:
       ValueError: the file is not a figure of this version of the code.
       OSError: it cannot be read.
     """
-    with epath.Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
+    content = io.BytesIO(epath.Path(path).read_bytes())
+    with np.load(content, allow_pickle=False) as stored:
         if "header" not in stored:
             raise ValueError(f"{path} holds no figure")
         header = json.loads(str(stored["header"]))

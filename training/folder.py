@@ -11,6 +11,7 @@ import os
 import platform
 import socket
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ import numpy as np
 from etils import epath
 
 from training import config as configs
+from training import determinism, files
 from training.contracts import ConfigError, DiskError
+from training.figures import save
 
 # A resumed run may differ from its folder's config in these: where it runs and what it writes.
 FREE_ON_RESUME = (
@@ -28,8 +31,11 @@ FREE_ON_RESUME = (
     "train.log_every",
     "train.save_every",
     "train.keep_checkpoints",
+    "train.watchdog_minutes",
     "train.compilation_cache",
 )
+# How old, at most, what a bucket has of the records may be while nothing is saved.
+FLUSH_SECONDS = 60.0
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy",
     "tensorflow-cpu", "tensorflow-datasets", "libtpu",
@@ -38,9 +44,7 @@ PACKAGES = (
 
 def write_json(path: epath.Path, value: Any) -> None:
     """Writes a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1, default=_jsonable) + "\n")
-    partial.replace(path)
+    files.write_whole(path, json.dumps(value, indent=1, default=_jsonable) + "\n")
 
 
 def read_json(path: epath.Path) -> Any:
@@ -58,11 +62,14 @@ def _jsonable(value: Any) -> Any:
 
 
 class Lock:
-    """Held by the process that runs in a folder; the kernel drops it however the process ends."""
+    """Held by the process that runs in a folder; the kernel drops it however the process ends.
+
+    A bucket has no locks: there a launcher sees to it that a config runs once, by the job's name.
+    """
 
     def __init__(self, workdir: epath.Path) -> None:
         self._file = None
-        if "://" in str(workdir) or jax.process_index() != 0:
+        if files.in_bucket(workdir) or jax.process_index() != 0:
             return
         path = Path(workdir) / ".lock"
         self._file = path.open("a+")
@@ -97,10 +104,19 @@ def open_folder(workdir: str, config: Mapping[str, Any]) -> epath.Path:
     folder = epath.Path(workdir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, FileExistsError) as error:
+    except Exception as error:
+        if files.in_bucket(folder):
+            raise files.unreachable(folder, error) from error
+        if not isinstance(error, OSError):
+            raise
         raise DiskError(f"cannot make the workdir {workdir}: {error.strerror or error}") from error
     path = folder / "config.json"
-    if path.exists() and begun(folder):
+    if begun(folder):
+        if not path.exists():
+            raise ConfigError(
+                f"workdir {workdir} holds a run without its config.json: bring that back, or give "
+                "another --workdir"
+            )
         check_same(read_json(path), config, workdir)
     return folder
 
@@ -109,7 +125,8 @@ def begun(folder: epath.Path) -> bool:
     """Whether a folder holds something that another run's files would destroy."""
     checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
     saved = checkpoints.is_dir() and any(p.name.isdigit() for p in checkpoints.iterdir())
-    return saved or (metrics.exists() and metrics.stat().length > 0)
+    done = (folder / "result.json").exists()
+    return saved or done or (metrics.exists() and metrics.stat().length > 0)
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], workdir: str) -> None:
@@ -136,8 +153,16 @@ def _longer(key: str, values: tuple[Any, Any], config: Mapping[str, Any]) -> boo
     return all(s["schedule"] == "constant" or s["decay_steps"] is not None for s in sections)
 
 
+def describe(folder: epath.Path, config: configs.Settings) -> None:
+    """Writes config.json and environment.json; a result of fewer steps is one no more."""
+    if jax.process_index() == 0:
+        (folder / "result.json").unlink(missing_ok=True)
+        write_json(folder / "config.json", config.values)
+        write_json(folder / "environment.json", environment(config.command))
+
+
 def environment(command: str) -> dict[str, Any]:
-    """What environment.json says: versions, devices, commit, command."""
+    """What environment.json says: versions, devices, flags, commit, command."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -148,6 +173,8 @@ def environment(command: str) -> dict[str, Any]:
         "versions": versions,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "deterministic": determinism.required(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "devices": [f"{d.platform}:{d.id} {d.device_kind}" for d in jax.devices()],
         "process_count": jax.process_count(),
         "cpu_count": os.cpu_count(),
@@ -158,37 +185,43 @@ def environment(command: str) -> dict[str, Any]:
 
 
 def git_commit() -> str:
-    """The checkout's commit, with "+changes" where the tree differs from it; "" outside of git."""
-    root = Path(__file__).parent.parent
+    """The checkout's commit, with "+changes" where the tree differs from it.
+
+    Outside of git it is what a launcher said (REPRISE_GIT_COMMIT), or "".
+    """
+    root, told = Path(__file__).parent.parent, os.environ.get("REPRISE_GIT_COMMIT", "")
     try:
         options: dict[str, Any] = {"cwd": root, "capture_output": True, "text": True, "timeout": 10}
         head = subprocess.run(["git", "rev-parse", "HEAD"], **options)
         if head.returncode:
-            return ""
+            return told
         status = subprocess.run(["git", "status", "--porcelain", "-uno"], **options)
         return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
     except (OSError, subprocess.TimeoutExpired):
-        return ""
+        return told
 
 
 class Records:
-    """The files that a run appends to, cut on resume to what its checkpoint knew."""
+    """The files that a run appends to, cut on resume to what its checkpoint knew.
+
+    A bucket gets them at each checkpoint, before it, and once a minute.
+    """
 
     def __init__(
         self, folder: epath.Path, metrics_bytes: int, members_bytes: int, step: int
     ) -> None:
-        self.folder = folder
-        self.writes = jax.process_index() == 0
-        self._events = None
+        self.writes, self._run = jax.process_index() == 0, folder
         if not self.writes:
             return
-        cut(folder / "metrics.jsonl", metrics_bytes)
-        cut(folder / "members.jsonl", members_bytes)
+        self._mirror, self._flushed = files.Mirror(folder), time.monotonic()
+        self._mirror.fetch("metrics.jsonl", "members.jsonl", "timings.jsonl")
+        self.folder = self._mirror.local
+        cut(self.folder / "metrics.jsonl", metrics_bytes)
+        cut(self.folder / "members.jsonl", members_bytes)
         self._metrics_bytes, self._members_bytes = metrics_bytes, members_bytes
-        if "://" not in str(folder):
-            from tensorboardX import SummaryWriter  # 0.3 s that --print_config need not wait for
+        from tensorboardX import SummaryWriter  # 0.3 s that --print_config need not wait for
 
-            self._events = SummaryWriter(str(folder), purge_step=step or None)
+        self._events = SummaryWriter(str(self.folder), purge_step=step or None)
 
     def metrics(self, step: int, split: str, scalars: Mapping[str, Any]) -> dict[str, Any]:
         """Appends one line; arrays [m] become mean and std here, and values in members.jsonl."""
@@ -207,25 +240,41 @@ class Records:
                 self._members_bytes += append(
                     self.folder / "members.jsonl", {"step": step, "split": split, **members}
                 )
-            if self._events is not None:
-                for name in scalars:
-                    if line[name] is not None:
-                        self._events.add_scalar(f"{split}/{name}", line[name], step)
+            for name in scalars:
+                if line[name] is not None:
+                    self._events.add_scalar(f"{split}/{name}", line[name], step)
         return line
+
+    def figures(self, step: int, split: str, figures: Mapping[str, Any]) -> None:
+        """Keeps Figures by step."""
+        if self.writes:
+            for name, figure in figures.items():
+                save(figure, self._run / "figures" / f"{step:08d}" / f"{split}_{name}.npz")
 
     def timing(self, values: Mapping[str, Any]) -> None:
         """Appends one line to timings.jsonl."""
         if self.writes:
             append(self.folder / "timings.jsonl", dict(values))
+            if time.monotonic() - self._flushed > FLUSH_SECONDS:
+                self.flush()
+
+    def flush(self) -> None:
+        """Everything that was appended is in the run's folder; raises DiskError."""
+        if self.writes:
+            self._events.flush()
+            self._mirror.push()
+            self._flushed = time.monotonic()
 
     def lengths(self) -> tuple[int, int]:
-        """(metrics_bytes, members_bytes) of what was appended so far."""
+        """(metrics_bytes, members_bytes) of what was appended so far, and is in the folder."""
+        self.flush()
         return (self._metrics_bytes, self._members_bytes) if self.writes else (0, 0)
 
     def close(self) -> None:
-        """Flushes TensorBoard's file."""
-        if self._events is not None:
+        """Flushes, and lets go of the files."""
+        if self.writes:
             self._events.close()
+            self._mirror.close()
 
 
 def number(value: Any) -> float | None:
@@ -244,9 +293,6 @@ def append(path: epath.Path, line: Mapping[str, Any]) -> int:
 def cut(path: epath.Path, length: int) -> None:
     """Cuts a file to `length` bytes; what a checkpoint did not know will be written again."""
     if not path.exists():
-        return
-    if "://" in str(path):
-        path.write_bytes(path.read_bytes()[:length])
         return
     if Path(path).stat().st_size > length:
         with Path(path).open("r+b") as file:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from training import contents, plots, verdict, wording
+from training import contents, files, plots, verdict, wording
 from training.records import Run, read, section
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -24,9 +24,7 @@ def write(workdir: epath.PathLike) -> epath.Path:
     run = read(workdir)
     page = render(run)
     path = run.path / "report.html"
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page)
-    partial.replace(path)
+    files.write_whole(path, page)
     return path
 
 

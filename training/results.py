@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 from training import config as configs
 from training.compiled import Selection
 from training.contracts import Pipeline
-from training.folder import number, read_json
+from training.folder import number, read_json, write_json
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
@@ -82,3 +82,16 @@ def batch_size(pipeline: Pipeline, axis: int) -> int:
     """Examples in a global batch; 0 where batches are empty (an algorithm that acts)."""
     specs = list(pipeline.specs[0].values())
     return int(specs[0].shape[axis]) if specs and specs[0].shape else 0
+
+
+def write(path: epath.Path, result: Mapping[str, Any]) -> None:
+    """result.json and report.html."""
+    write_json(path / "result.json", result)
+    write_report(path)
+
+
+def write_report(path: epath.Path) -> None:
+    """report.html of a run's folder as it is."""
+    from training import report  # its drawing library is needed here alone
+
+    report.write(path)

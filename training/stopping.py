@@ -190,7 +190,7 @@ def _check(select: Select, stopping: Stopping) -> None:
 
 
 def _check_select(select: Select, stopping: Stopping) -> None:
-    """Raises ConfigError where the metric does not go with the rule, or is a test split's."""
+    """Raises ConfigError where the metric does not go with the rule, or is of train or test."""
     both = (stopping.loss, stopping.accuracy)
     if not select.metric and (stopping.rule == "patience" or stopping.min_delta):
         raise ConfigError("train.stopping needs train.select.metric, such as 'val/accuracy'")
@@ -210,5 +210,5 @@ def _check_select(select: Select, stopping: Stopping) -> None:
         ),
     ]
     for name in read:
-        if name.split("/")[0] == "test":
+        if name.split("/")[0] in ("test", "train"):
             raise ConfigError(f"{name!r} may not select or stop a run: only a validation split may")

@@ -13,16 +13,19 @@ from training.folder import Records
 
 
 class Clock:
-    """Counts the seconds of one process's part of a run."""
+    """Counts the seconds of one process's part of a run; `saved` of them in saves."""
 
     def __init__(self) -> None:
-        self.earlier = 0.0
+        self.earlier = self.saved = 0.0
         self._began = time.monotonic()
         self._events: list[dict[str, Any]] = []
         self.starting = True
-        self._reset(0, 0.0)
+        self._step, self._wait, self._batch_size = 0, 0.0, 0
+        self.restart(0, 0.0)
 
-    def _reset(self, step: int, wait: float) -> None:
+    def restart(self, step: int, wait: float) -> None:
+        """Rates count from here; `wait` seconds were waited for data so far."""
+        self._step, self._wait = step, wait
         self._mark, self._mark_step, self._mark_wait = time.monotonic(), step, wait
         self._paused = self._saving = 0.0
 
@@ -54,6 +57,7 @@ class Clock:
         began = time.monotonic()
         yield
         self._saving += time.monotonic() - began
+        self.saved += time.monotonic() - began
 
     def step(self, step: int, wait: float, batch_size: int) -> None:
         """After a call was dispatched and the one before it read."""
@@ -61,7 +65,7 @@ class Clock:
         if self.starting:
             self.starting = False
             self._events.append({"event": "first_step", "seconds": process_seconds()})
-            self._reset(step, wait)
+            self.restart(step, wait)
 
     def write(self, records: Records) -> None:
         """The events so far, and one line of rates since the last one."""
@@ -82,7 +86,7 @@ class Clock:
                     "save_share": self._saving / total,
                 }
             )
-        self._reset(self._step, self._wait)
+        self.restart(self._step, self._wait)
 
     def write_memory(self, records: Records) -> None:
         """The peak memory of the process and, where the backend tells, of each device."""

@@ -13,9 +13,8 @@ from ml_collections import ConfigDict
 from configs.common.epochs import steps
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    """`arg` is not read."""
-    del arg
+def get_config() -> ConfigDict:
+    """The values; the command line may change each of them."""
     batch_size, examples = 128, 55_000
     return ConfigDict(
         {

@@ -12,9 +12,8 @@ from ml_collections import ConfigDict
 from configs.common.epochs import steps
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    """`arg` is not read."""
-    del arg
+def get_config() -> ConfigDict:
+    """The values; the command line may change each of them."""
     batch_size = 128
     return ConfigDict(
         {

@@ -12,9 +12,8 @@ Differs from Dosovitskiy et al. 2021, arXiv:2010.11929: average pooling, small r
 from ml_collections import ConfigDict
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    """Settings chosen on the validation part of the training images; `arg` is not read."""
-    del arg
+def get_config() -> ConfigDict:
+    """Settings chosen on the validation part of the training images."""
     batch_size = 64
     return ConfigDict(
         {

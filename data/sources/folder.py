@@ -1,7 +1,8 @@
 """One's own images: a folder with one folder of images for each class.
 
     PATH/cat/*.jpg  PATH/dog/*.png                    split with a stated seed, or
-    PATH/train/cat/*.jpg  PATH/test/cat/*.jpg  ...    split by folders, where PATH/train exists
+    PATH/train/cat/*.jpg  PATH/test/cat/*.jpg  ...    split by folders, where PATH/train exists;
+                                                      a split without one is drawn from train
 
 Classes are the folders' names in alphabetical order. Files are read in place, in the pipeline;
 nothing is copied. Before the first batch every image is decoded once, and what was found is
@@ -189,8 +190,8 @@ def _listed(config: Config) -> Listing:
                 f"folder: {roots[split]} and {root / 'train'} differ in the class {odd!r}"
             )
     files = {split: _by_class(folder, class_names) for split, folder in roots.items()}
-    if not by_folders:
-        files = _split(files[""], config)
+    rest = files.pop("train" if by_folders else "")
+    files |= _split(rest, config, [split for split in SPLITS if split not in files])
     # One stream for all: the order must not tell the class.
     ordered = {}
     for split, by_class in files.items():
@@ -218,20 +219,31 @@ def _by_class(folder: Path, class_names: tuple[str, ...]) -> list[list[Path]]:
     return files
 
 
-def _split(by_class: list[list[Path]], config: Config) -> dict[str, list[list[Path]]]:
-    """Each class shuffled with the seed and cut; a class of n gives round(fraction * n)."""
-    parts: dict[str, list[list[Path]]] = {split: [] for split in SPLITS}
+def _split(
+    by_class: list[list[Path]], config: Config, wanted: list[str]
+) -> dict[str, list[list[Path]]]:
+    """Each class shuffled with the seed and cut; a class of n gives round(fraction * n).
+
+    What a split that is not wanted would have had stays in "train".
+    """
+    fractions = {
+        "test": config.test_fraction if "test" in wanted else 0.0,
+        "val": config.val_fraction if "val" in wanted else 0.0,
+    }
+    parts: dict[str, list[list[Path]]] = {split: [] for split in wanted}
     for label, paths in enumerate(by_class):
         order = np.random.default_rng((config.split_seed, 0, label)).permutation(len(paths))
         shuffled = [paths[i] for i in order]
-        test = round(config.test_fraction * len(paths))
-        val = round(config.val_fraction * len(paths))
-        if test + val >= len(paths):
-            raise DataError(
-                f"folder: {paths[0].parent} holds {len(paths)} images, too few to split into "
-                f"test_fraction {config.test_fraction} and val_fraction {config.val_fraction}"
-            )
-        parts["test"].append(shuffled[:test])
-        parts["val"].append(shuffled[test : test + val])
-        parts["train"].append(shuffled[test + val :])
+        cut = 0
+        for split, fraction in fractions.items():
+            size = round(fraction * len(paths))
+            if fraction and (not size or cut + size >= len(paths)):
+                raise DataError(
+                    f"folder: {paths[0].parent} holds {len(paths)} images, too few to split into "
+                    + " and ".join(f"{s}_fraction {f}" for s, f in fractions.items() if f)
+                )
+            if split in wanted:
+                parts[split].append(shuffled[cut : cut + size])
+            cut += size
+        parts["train"].append(shuffled[cut:])
     return parts

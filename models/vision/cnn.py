@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from models.layers.checks import check_rates, check_sizes
 from models.layers.convolution import convolve
 from models.layers.precision import compute_dtype
 
@@ -88,6 +89,8 @@ def average_pool(x: jax.Array) -> jax.Array:
 
 def build(config: Config, info: Any) -> CNN:
     """The model for `info.num_classes` classes; ValueError for an empty layer or its dtype."""
+    check_sizes(config, "hidden")
+    check_rates(config, "dropout_rate")
     compute_dtype(config.dtype)
     if not config.features or min(config.features) < 1:
         raise ValueError(f"model.features={config.features}: expected channels, such as (32, 64)")

@@ -57,6 +57,24 @@ def test_split_by_folders(tmp_path):
     assert all("/val/" in file for file in files_of(source, "val"))
 
 
+@pytest.mark.parametrize("missing", ["val", "test"])
+def test_a_split_without_a_folder_is_drawn_from_train(missing, tmp_path):
+    for split, count in (("train", 10), ("val", 2), ("test", 3)):
+        if split != missing:
+            fill(tmp_path / split, count=count)
+    source = folder.build(folder.Config(str(tmp_path), test_fraction=0.2, val_fraction=0.2))
+    assert source.info.num_examples == {"train": 16, "val": 4, "test": 6} | {missing: 4}
+    drawn = set(files_of(source, missing))
+    assert all("/train/" in file for file in drawn)
+    assert not drawn & set(files_of(source, "train"))
+
+
+def test_a_fraction_that_gives_no_image_is_an_error(tmp_path):
+    fill(tmp_path / "set", count=2)
+    with pytest.raises(DataError, match="2 images, too few"):
+        folder.build(folder.Config(str(tmp_path / "set"), test_fraction=0.2))
+
+
 def test_batches_are_the_images_in_place(tmp_path):
     fill(tmp_path / "set")
     source = folder.build(folder.Config(str(tmp_path / "set")))

@@ -75,6 +75,14 @@ def test_command(
     first, *words = shlex.split(command)
     if first == ".":
         assert f"{words[0].removesuffix('/bin/activate')}/done:" in (ROOT / "Makefile").read_text()
+    elif first == "gcloud":
+        # What is done once, by hand, in a project of one's own.
+        assert words[0] in ("auth", "projects", "billing", "services", "storage")
+    elif first == "python" and words[1].startswith("launch."):
+        assert words[-1] == "--dry-run"
+        run, argv = program(first, words)
+        assert run(argv) == 0
+        assert "==> commands <==" in capsys.readouterr().out
     elif first == "make":
         done = subprocess.run(["make", "--dry-run", *words], cwd=ROOT, capture_output=True)
         assert done.returncode == 0, done.stderr
@@ -104,7 +112,10 @@ def test_notebook(code: str, runs: dict[str, str], capsys: pytest.CaptureFixture
 
 
 def test_it_is_read_in_five_minutes() -> None:
-    assert len(TEXT.split()) <= 1000
+    """But for the tables that programs write, and for what is to be typed."""
+    prose = re.sub(r"<!-- (\w+) -->.*?<!-- \1 -->", "", TEXT, flags=re.DOTALL)
+    prose = re.sub(r"^```\w+\n.*?^```$", "", prose, flags=re.DOTALL | re.MULTILINE)
+    assert len(prose.split()) <= 1000
 
 
 def test_the_two_commands_come_first() -> None:

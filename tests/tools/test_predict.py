@@ -157,3 +157,23 @@ def test_files_of_a_decoding_pipeline_meet_the_decoder_of_training(tmp_path):
 def test_a_wrong_argument_is_one_line(trained, argv, message):
     with pytest.raises(ConfigError, match=message):
         predict.run(["--workdir", str(trained.folder), *argv])
+
+
+@pytest.mark.parametrize("output", ["no/such/folder/x.csv", "."])
+def test_an_output_that_cannot_be_written_is_said_to_be_one(
+    output, trained, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"--output=.* cannot be written"):
+        predict.run(
+            [
+                f"--workdir={trained.folder}",
+                f"--inputs={pictures / '0000.png'}",
+                f"--output={output}",
+            ]
+        )
+
+
+def test_a_pattern_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="is not a pattern"):
+        images.find([str(tmp_path / "**z")])

@@ -101,6 +101,28 @@ def test_a_longer_run_goes_on_where_the_schedule_allows(tmp_path):
     assert lines(tmp_path / "grown") == lines(tmp_path / "long")
 
 
+def test_a_longer_run_that_is_stopped_is_not_done(tmp_path):
+    run(tmp_path / "long", "supervised", Train(steps=16, log_every=4))
+    run(tmp_path / "grown", "supervised", Train(steps=8, log_every=4))
+    with pytest.raises(PreemptedError):
+        run(
+            tmp_path / "grown", "supervised", Train(steps=16, log_every=4),
+            disturb=terminate_at(11, signal.SIGTERM),
+        )  # fmt: skip
+    assert run(tmp_path / "grown", "supervised", Train(steps=16, log_every=4))["steps"] == 16
+    assert lines(tmp_path / "grown") == lines(tmp_path / "long")
+
+
+@pytest.mark.parametrize("left", ["result.json", "metrics.jsonl"])
+def test_a_folder_that_lost_its_config_is_refused(left, tmp_path):
+    run(tmp_path, "supervised", STEPS)
+    (tmp_path / "config.json").unlink()
+    if left != "result.json":
+        (tmp_path / "result.json").unlink()
+    with pytest.raises(ConfigError, match=r"without its config\.json"):
+        run(tmp_path, "supervised", STEPS)
+
+
 def test_another_config_is_refused_with_the_keys_that_differ(tmp_path):
     run(tmp_path, "supervised", STEPS)
     before = (tmp_path / "metrics.jsonl").read_bytes()

@@ -229,3 +229,9 @@ def test_a_smoke_run_claims_nothing(tmp_path: Path):
     change(folder, "config.json", smoke=True)
     text = page(folder).text
     assert "REPRODUCED" not in text and "made-up data" in text
+
+
+def test_figures_of_the_test_split_name_the_weights_that_were_tested(tmp_path):
+    text = page(run_folder.make(tmp_path)).text
+    assert "test split, best weights, of step 900" in text
+    assert "val split, step 100" in text

@@ -13,9 +13,11 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 from data import raw
 from data.raw import RawFile
-from data.runtime import data_dir
+from data.runtime import data_bucket, data_dir
 from training.contracts import DataError, DiskError
 
 _log = logging.getLogger("reprise.data")
@@ -73,11 +75,45 @@ def folder(name: str, version: str) -> Path:
 
 
 def open_prepared(name: str, version: str, files: Sequence[RawFile]) -> Any:
-    """The builder, prepared from raw files first where it never was; may raise DataError."""
+    """The builder, prepared from raw files first where it never was; may raise DataError.
+
+    What a bucket has is read there: array_record reads single examples from it.
+    """
     destination = folder(name, version)
     if not (destination / "dataset_info.json").is_file():
+        there = in_bucket("tfds", name, version, "dataset_info.json")
+        if there is not None:
+            return _opened(name, there)
         prepare(name, version, files)
     return _opened(name, destination)
+
+
+def in_bucket(*parts: str) -> epath.Path | None:
+    """The bucket's folder below $REPRISE_DATA_DIR that holds the last of `parts`, or None.
+
+    Raises DataError where the bucket does not answer.
+    """
+    bucket = data_bucket()
+    if bucket is None:
+        return None
+    path = bucket.joinpath(*parts)
+    try:
+        return path.parent if path.exists() else None
+    except Exception as error:
+        # The file system's errors are of its own kinds.
+        said = " ".join(str(error).split())[:160]
+        raise DataError(
+            f"REPRISE_DATA_DIR={bucket} cannot be reached ({said}): is its name right, and are "
+            "there credentials (gcloud auth application-default login)?"
+        ) from error
+
+
+def copy(source: epath.Path, destination: Path) -> None:
+    """Copies the files of a bucket's folder to the disk, all or none."""
+    _log.info("copying %s to %s (once)", source, destination)
+    with prepared_folder(destination) as result:
+        for path in source.iterdir():
+            (result / path.name).write_bytes(path.read_bytes())
 
 
 def prepare(name: str, version: str, files: Sequence[RawFile]) -> None:
@@ -131,7 +167,7 @@ def verify(name: str, version: str, counts: dict[str, int]) -> str | None:
     return f"prepared in {destination}"
 
 
-def _opened(name: str, destination: Path) -> Any:
+def _opened(name: str, destination: Path | epath.Path) -> Any:
     import tensorflow_datasets as tfds
 
     try:
@@ -141,7 +177,7 @@ def _opened(name: str, destination: Path) -> Any:
         raise _damaged(name, destination, error) from error
 
 
-def _damaged(name: str, destination: Path, reason: object) -> DataError:
+def _damaged(name: str, destination: Path | epath.Path, reason: object) -> DataError:
     said = " ".join(str(reason).split())[:200]
     return DataError(
         f"{name}: {destination} is damaged ({said}): remove the folder, it is prepared again"
