@@ -9,7 +9,7 @@ import numpy as np
 from data.examples import Arrays, Source
 
 if TYPE_CHECKING:
-    from data.pipeline import Plan
+    from data.pipelines.examples import Plan
 
 # A benchmark measures the step and not this generator: few examples and few batches are made.
 _POOL_BYTES = 256 * 2**20

@@ -1,7 +1,8 @@
 """Raw files as their publishers made them: found, or downloaded, and checked either way.
 
 A file is looked for in `$REPRISE_RAW_DIR/<dataset>/`, then in `<data dir>/raw/<dataset>/`, where a
-download from the original address also puts it. Its sha256 must be the one that the source states.
+download from the original address also puts it. Its sha256 must be the one that the source states;
+where a source cannot state one, it says so, and checks what the file holds.
 """
 
 import errno
@@ -30,8 +31,8 @@ class RawFile:
 
     Attributes:
       name: of the file, without a folder.
-      size: in bytes.
-      sha256: of its bytes, in hexadecimal.
+      size: in bytes; 0 where unknown.
+      sha256: of its bytes, in hexadecimal; "" where unknown, which is said and not checked.
       address: where it is downloaded from.
       register: True where the publisher gives it to registered users only, so that it is never
         downloaded from here.
@@ -59,6 +60,9 @@ def locate(dataset: str, file: RawFile) -> Path | None:
 
 def check(dataset: str, file: RawFile, path: Path) -> None:
     """Raises DataError unless the file at `path` has the stated size and sum."""
+    if not file.sha256:
+        _log.warning("%s: no sha256 of %s is known here: its bytes are not checked", dataset, path)
+        return
     try:
         size = path.stat().st_size
         found = f"{size} bytes" if size != file.size else sha256_of(path)
@@ -103,7 +107,9 @@ def fetch(dataset: str, files: Sequence[RawFile]) -> dict[str, Path]:
             break
         missing.pop(0)
     if missing:
-        listed = "; ".join(f"{f.name} (sha256 {f.sha256}) from {f.address}" for f in missing)
+        listed = "; ".join(
+            f"{f.name} (sha256 {f.sha256 or 'unknown'}) from {f.address}" for f in missing
+        )
         raise DataError(
             f"{dataset}: raw files are missing and {reason}: put them into "
             f"{folders(dataset)[0]}{_hint()}: {listed}"
@@ -125,7 +131,8 @@ def _download(dataset: str, file: RawFile) -> Path:
     """The downloaded file; nothing lies under its name before its sum is right."""
     folder = folders(dataset)[-1]
     folder.mkdir(parents=True, exist_ok=True)
-    _log.info("%s: downloading %s (%.1f MB)", dataset, file.address, file.size / 1e6)
+    large = f" ({file.size / 1e6:.1f} MB)" if file.size else ""
+    _log.info("%s: downloading %s%s", dataset, file.address, large)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{file.name}.", delete=False) as part:
         path = Path(part.name)
         try:
@@ -136,7 +143,12 @@ def _download(dataset: str, file: RawFile) -> Path:
                     size += len(chunk)
                     part.write(chunk)
             part.flush()
-            if digest.hexdigest() != file.sha256:
+            if not file.sha256:
+                _log.warning(
+                    "%s: %s has the sha256 %s, which nothing here confirms",
+                    dataset, file.address, digest.hexdigest(),
+                )  # fmt: skip
+            elif digest.hexdigest() != file.sha256:
                 raise DataError(
                     f"{dataset}: {file.address} gave {size} bytes of sha256 {digest.hexdigest()}, "
                     f"not the {file.size} bytes of {file.sha256}: put the right file into "

@@ -5,6 +5,7 @@ The grammar is that of TFDS's slices, with one range: "train", "train[:80%]", "t
 100), so that adjacent slices neither overlap nor leave an example out.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +54,27 @@ def parse(expression: str, num_examples: Mapping[str, int], where: str = "data.s
             f"{where} is {expression!r}, which holds none of {name!r}'s {size} examples"
         )
     return Range(name, start, stop)
+
+
+def choose(expressions: Mapping[str, str], num_examples: Mapping[str, int], split: str) -> Range:
+    """The Range of `split` among `data.splits`.
+
+    Raises ConfigError where there is no such split, or where one of them shares examples with
+    "train" or "test".
+    """
+    ranges = {
+        name: parse(expression, num_examples, f"data.splits.{name}")
+        for name, expression in expressions.items()
+    }
+    for name, held in itertools.product(ranges, ("train", "test")):
+        if name != held and held in ranges and ranges[name].overlaps(ranges[held]):
+            raise ConfigError(
+                f"data.splits.{name} is {expressions[name]!r}, which shares examples with "
+                f"data.splits.{held}, {expressions[held]!r}"
+            )
+    if split not in ranges:
+        raise ConfigError(f"data.splits has no {split!r}: {nearest(split, ranges)}")
+    return ranges[split]
 
 
 def _bound(text: str | None, size: int, default: int, expression: str, where: str) -> int:

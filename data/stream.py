@@ -1,4 +1,4 @@
-"""Real batches: a tf.data graph from batch numbers to arrays, for pipeline.py.
+"""Real batches of examples: a tf.data graph from batch numbers to arrays.
 
 A batch number becomes positions, positions become examples, all of a batch at once; transforms that
 work on one example only take the batch apart and put it together again. Every random number depends
@@ -20,7 +20,7 @@ from data.transforms.common import parse
 from training.contracts import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from data.pipeline import Plan
+    from data.pipelines.examples import Plan
 
 _PREFETCHED = 4
 # In TensorFlow's messages: the operations that fail on the bytes of an image.

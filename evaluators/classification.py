@@ -11,13 +11,12 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from evaluators.common.passes import by_member, collect, each_batch
+from evaluators.common.passes import collect, each_batch, unpadded
 from evaluators.common.pictures import class_name, displayable
 from training import metrics
 from training.config import bounded
 from training.contracts import Algorithm, Info, Pipeline, Report, TrainState
 from training.figures import Curve, Figure, Heatmap, Images, TextTable
-from training.mesh import gather
 
 
 @dataclass(frozen=True)
@@ -53,23 +52,23 @@ def build(
 
     def run(compiled: Any, state: TrainState) -> Report:
         mistakes = Mistakes(config.mistakes)
-        parts: list[dict[str, np.ndarray]] = []
+        parts: list[tuple[dict[str, np.ndarray], ...]] = []
         for local, batch, key in each_batch(compiled, state, pipeline):
-            probabilities = compiled.predict(state, batch, key)["probabilities"]
-            mask = batch["mask"]
-            stored = gather({"probabilities": probabilities}, mask, axis=int(members > 1))
-            stored |= gather({"label": batch["label"], "index": batch["index"]}, mask)
-            first = by_member({"p": stored["probabilities"]}, members)[0]["p"]
-            mistakes.add(first, stored["label"], stored["index"], local)
-            parts.append({name: stored[name] for name in ("probabilities", "label")})
-        labels = np.concatenate([part["label"] for part in parts])
-        probabilities = np.concatenate(
-            [part["probabilities"] for part in parts], axis=int(members > 1)
+            predicted = {"probabilities": compiled.predict(state, batch, key)["probabilities"]}
+            read = {name: batch[name] for name in ("label", "index", "mask")}
+            stored = unpadded(predicted, read, members)
+            first = stored[0]
+            mistakes.add(first["probabilities"], first["label"], first["index"], local)
+            parts.append(stored)
+        each = [
+            {k: np.concatenate([part[i][k] for part in parts]) for k in ("label", "probabilities")}
+            for i in range(members)
+        ]
+        scalars = collect(
+            [_scalars(one["label"], one["probabilities"], config.bins) for one in each]
         )
-        each = by_member({"p": probabilities}, members)
-        scalars = collect([_scalars(labels, member["p"], config.bins) for member in each])
         where = "" if members == 1 else f" (member 0 of {members})"
-        figures = _figures(labels, each[0]["p"], info, config.bins, where)
+        figures = _figures(each[0]["label"], each[0]["probabilities"], info, config.bins, where)
         if mistakes.found:
             figures["mistakes"] = mistakes.figure(info, where)
         return Report(scalars, figures)

@@ -3,13 +3,14 @@
     python -m tools.data verify [NAME ...]     checks raw files and prepared data by content
     python -m tools.data prepare NAME ...      finds or downloads, checks and prepares
     python -m tools.data verify folder --path=IMAGES
+    python -m tools.data prepare planetoid --dataset=citeseer
 
 Exit code 3 where something is missing that was asked for by name, or damaged.
 """
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data import raw
@@ -28,14 +29,14 @@ def run(argv: Sequence[str]) -> int:
         "names", nargs="*", metavar="NAME", help=", ".join(find.names("data.source"))
     )
     parser.add_argument("--path", help="the folder of images, for the source `folder`")
+    parser.add_argument("--dataset", help="which one, of sources that have several")
     arguments, _ = parser.parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("reprise.data").setLevel(logging.INFO)
     if arguments.action == "prepare" and not arguments.names:
         raise ConfigError("prepare takes the names of data sets, such as `prepare mnist`")
-    sources = {
-        name: _source(name, arguments.path) for name in arguments.names or find.names("data.source")
-    }
+    told = {"path": arguments.path, "dataset": arguments.dataset}
+    sources = {name: _source(name, told) for name in arguments.names or find.names("data.source")}
     if arguments.action == "prepare":
         for name, source in sources.items():
             source.prepare()
@@ -70,20 +71,21 @@ def _verify(name: str, source: Any) -> _Fault | None:
     if lines:
         return None
     print(f"{name}: nothing on this disk")
+    place = raw.folders(getattr(source, "raw_folder", name))[0]
     remedy = (
         "give the folder of images with --path=FOLDER"
         if name == "folder"
-        else f"put the raw files into {raw.folders(name)[0]}, or run "
-        f"`python -m tools.data prepare {name}`"
+        else f"put the raw files into {place}, or run `python -m tools.data prepare {name}`"
     )
     error = DataError(f"{name}: nothing on this disk: {remedy}")
     return _Fault(name, error, absent=True)
 
 
-def _source(name: str, path: str | None) -> Any:
+def _source(name: str, told: Mapping[str, str | None]) -> Any:
+    """The source, with what was told of it and it has a field for."""
     module = find.part("data.source", name, "data.source")
     known = {field.name for field in dataclasses.fields(module.Config)}
-    return module.build(module.Config(**({"path": path} if path and "path" in known else {})))
+    return module.build(module.Config(**{k: v for k, v in told.items() if v and k in known}))
 
 
 if __name__ == "__main__":

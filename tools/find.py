@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = {
     "model": "models",
     "data.source": "data/sources",
+    "data.pipeline": "data/pipelines",
     "task": "tasks",
     "algorithm": "algorithms",
     "evaluators": "evaluators",
@@ -33,7 +34,8 @@ def part(section: str, name: str, where: str = "") -> ModuleType:
     """The module of a part; raises ConfigError with the nearest names where there is none."""
     known = names(section)
     if name not in known:
-        raise ConfigError(f"{where or section}.name is {name!r}: {nearest(name, known)}")
+        key = section if section == "data.pipeline" else f"{where or section}.name"
+        raise ConfigError(f"{key} is {name!r}: {nearest(str(name), known)}")
     return importlib.import_module(f"{FOLDERS[section].replace('/', '.')}.{name}")
 
 

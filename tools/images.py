@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from data import pipeline
 from data.examples import Arrays, Examples, Lazy, Memory, Source
+from data.pipelines import examples
 from data.runtime import tensorflow
 from data.sources.common.image_files import images_below
 from training.contracts import ConfigError, Info, Pipeline
@@ -94,11 +94,14 @@ class Given:
 class Images:
     """Reads files for one run and makes evaluation pipelines of them."""
 
-    def __init__(self, config: pipeline.Config, source: Source) -> None:
+    def __init__(self, config: examples.Config, source: Source) -> None:
         self._config = dataclasses.replace(config, splits={SPLIT: SPLIT})
         self._source = source
         self._encoded = source.encoded
-        self._shape = source.fake(0, 0)["image"].shape
+        example = source.fake(0, 0)
+        if "image" not in example:
+            raise ConfigError(f"the run reads {', '.join(example)} and no images")
+        self._shape = example["image"].shape
 
     def read(self, path: Path) -> Any:
         """uint8 [h, w, c], or the file's bytes; raises UndecodableError."""
@@ -116,15 +119,15 @@ class Images:
         if self._encoded:
             data = np.empty(len(images), object)
             data[:] = images
-            examples: Examples = Lazy(
+            given: Examples = Lazy(
                 len(images),
                 _fetch({"image": data, "label": labels}),
                 {"image": "S", "label": "int32"},
             )
         else:
-            examples = Memory({"image": np.stack(images), "label": labels})
-        given = Given(self._source, examples)
-        return pipeline.build(self._config, given, SPLIT, train=False, seed=0)
+            given = Memory({"image": np.stack(images), "label": labels})
+        source = Given(self._source, given)
+        return examples.build(self._config, source, SPLIT, train=False, seed=0)
 
 
 def _fetch(arrays: Mapping[str, np.ndarray]) -> Any:

@@ -1,7 +1,6 @@
 """Builds the parts of a config, for train.py and every tool: the one place where they meet."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from etils import epath
 
 from tools import find, resolve
+from tools.pipelines import build_pipeline, build_train_pipeline
 from training import checkpoint, mesh, nonfinite, optimizers
 from training import config as configs
 from training.compiled import Compiled, Selection
@@ -89,55 +89,6 @@ def _check_values(
         )
 
 
-def build_train_pipeline(
-    values: Mapping[str, Any], train: configs.Train, fake: bool = False
-) -> Pipeline:
-    """The training stream; members with data of their own get a stream each, from seed + i."""
-    if train.ensemble == 1 or train.ensemble_data == "shared":
-        return build_pipeline(values, "train", train.seed, fake)
-    members = [build_pipeline(values, "train", train.seed + i, fake) for i in range(train.ensemble)]
-
-    def batches(start: int) -> Iterator[dict[str, np.ndarray]]:
-        for group in zip(*(m.batches(start) for m in members), strict=True):
-            yield {k: np.stack([g[k] for g in group]) for k in group[0]}
-
-    specs = tuple(
-        {k: jax.ShapeDtypeStruct((train.ensemble, *s.shape), s.dtype) for k, s in spec.items()}
-        for spec in members[0].specs
-    )
-    return dataclasses.replace(members[0], specs=specs, batches=batches)
-
-
-def build_pipeline(
-    values: Mapping[str, Any], split: str, seed: int | None = None, fake: bool = False
-) -> Pipeline:
-    """A split's pipeline: for training where a seed is given, else one pass for evaluation."""
-    from data import pipeline
-
-    fake = fake or values["smoke"]
-    if not fake and values["data"]["source"].get("path") == "":
-        # Here, and not at the first batch: that comes after compiling.
-        raise ConfigError("data.source.path is not given: the folder that holds the data")
-    config, source = build_source(values)
-    train = seed is not None
-    index, count = 0, 1
-    if jax.process_count() > 1:
-        index, count = mesh.reader(mesh.make(configs.typed(configs.Mesh, values["mesh"], "mesh")))
-    return pipeline.build(
-        config, source, split, train=train, seed=seed or 0, fake=fake,
-        process_index=index, process_count=count,
-    )  # fmt: skip
-
-
-def build_source(values: Mapping[str, Any]) -> tuple[Any, Any]:
-    """(the pipeline's Config, the source) of the section `data`."""
-    from data import pipeline
-
-    section = dict(values["data"])
-    source = _build("data.source", section.pop("source"), "data.source")
-    return configs.typed(pipeline.Config, section, "data"), source
-
-
 def build_algorithm(
     values: Mapping[str, Any], pipeline: Pipeline, train: configs.Train
 ) -> Algorithm:
@@ -159,7 +110,7 @@ def build_algorithm(
         members=train.ensemble,
         by=train.ensemble_by,
         data=train.ensemble_data,
-        constant=tuple(pipeline.constant),
+        constant=getattr(pipeline, "shared", tuple(pipeline.constant)),
     )
     return ensemble.build(config, algorithm)
 

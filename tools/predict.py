@@ -22,7 +22,7 @@ from rich.progress import track
 from rich.table import Table
 
 import training
-from tools import command_line, launching, parts, show
+from tools import command_line, launching, parts, pipelines, show
 from tools.images import Images, UndecodableError, find
 from training.compiled import evaluation_key
 from training.contracts import ConfigError, DataError
@@ -81,7 +81,7 @@ class Predictor:
 
     def rows(self, paths: Iterator[Path], top: int) -> Iterator[tuple[Path, Top]]:
         """(path, the `top` likeliest labels and their probabilities) of each image that decodes."""
-        config, source = parts.build_source(self.restored.parts.values)
+        config, source = pipelines.build_source(self.restored.parts.values)
         images = Images(config, source)
         names = source.info.class_names or tuple(map(str, range(source.info.num_classes)))
         for group in _groups(self._read(images, paths), max(config.batch_size, AT_ONCE)):

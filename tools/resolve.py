@@ -22,6 +22,8 @@ from training.contracts import ConfigError
 
 PARTS = ("model", "task", "algorithm")
 DEFAULTS: dict[str, Any] = {"task": {"name": "classification"}, "algorithm": {"name": "supervised"}}
+# Of configs that do not say how batches are made.
+PIPELINE = "examples"
 
 
 def load_file(spec: str) -> dict[str, Any]:
@@ -103,17 +105,17 @@ def resolve(
         from tools import shrinking
 
         full = complete(shrinking.shrink(full))
+    stated = set(full["data"]["splits"])
     for key, text in pairs:
         _apply(full, key, text)
     full = complete(full)
-    _check_splits(raw, full)
+    _check_splits(stated, full)
     return full
 
 
-def _check_splits(raw: Mapping[str, Any], full: Mapping[str, Any]) -> None:
+def _check_splits(stated: set[str], full: Mapping[str, Any]) -> None:
     """Raises ConfigError for a split that the command line adds and no evaluator reads."""
-    named = raw.get("data", {}).get("splits", {})
-    read = {*named, "train", *(e["split"] for e in full["evaluators"])}
+    read = {*stated, "train", *(e["split"] for e in full["evaluators"])}
     for split in full["data"]["splits"]:
         if split not in read:
             raise ConfigError(
@@ -164,11 +166,12 @@ def _part(section: str, values: Mapping[str, Any], where: str) -> dict[str, Any]
 
 
 def _data(values: Mapping[str, Any]) -> dict[str, Any]:
-    from data import pipeline
-
     source = _part("data.source", values.get("source", {}), "data.source")
-    rest = {k: v for k, v in values.items() if k != "source"}
-    return {"source": source, **configs.plain(configs.typed(pipeline.Config, rest, "data"))}
+    name = values.get("pipeline", PIPELINE)
+    config = find.part("data.pipeline", name).Config
+    rest = {k: v for k, v in values.items() if k not in ("source", "pipeline")}
+    section = configs.plain(configs.typed(config, rest, "data"))
+    return {"source": source, "pipeline": name, **section}
 
 
 def _optimizer(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +223,8 @@ def _rename(raw: dict[str, Any], key: str, text: str) -> None:
     """A part of another name starts from its own defaults: the file's keys were the old part's."""
     if key == "data.source.name":
         raw["data"] = {**raw.get("data", {}), "source": {"name": text}}
+    elif key == "data.pipeline":
+        raw["data"] = {"source": raw.get("data", {}).get("source", {}), "pipeline": text}
     elif key in [f"{p}.name" for p in PARTS]:
         raw[key.split(".")[0]] = {"name": text}
 

@@ -22,11 +22,7 @@ def shrink(full: Mapping[str, Any]) -> dict[str, Any]:
         small["optimizer"] = _tiny_optimizer(full["optimizer"])
         accumulation = full["optimizer"]["accumulation_steps"]
     parts = jax.device_count() * accumulation
-    small["data"] = {
-        **full["data"],
-        "source": tiny_source,
-        "batch_size": parts * max(1, 8 // parts),
-    }
+    small["data"] = {**_tiny_data(full["data"], parts), "source": tiny_source}
     k = 2 if full["train"]["steps_per_call"] > 1 else 1
     small["train"] = {
         **full["train"],
@@ -45,6 +41,16 @@ def shrink(full: Mapping[str, Any]) -> dict[str, Any]:
         for e in full["evaluators"]
     )
     return {**small, "smoke": True}
+
+
+def _tiny_data(section: Mapping[str, Any], parts: int) -> dict[str, Any]:
+    """Few examples in a batch, and at least `parts`; 0, which is all of a split, stays."""
+    small = {**section, **find.part("data.pipeline", section["pipeline"]).TINY}
+    if small["batch_size"]:
+        small["batch_size"] = parts * max(1, 8 // parts)
+    if "packs" in small:
+        small["packs"] = parts
+    return small
 
 
 def _tiny_optimizer(section: Mapping[str, Any]) -> dict[str, Any]:

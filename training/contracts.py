@@ -94,12 +94,23 @@ class Info:
       class_names: one name a class, () where the publisher names none.
       statistics: constants of the data that transforms use, such as
         {"mean": (0.5,), "std": (0.25,)} by channel for images in [0, 1].
+      num_features: features of a node of a graph; 0 where there are no graphs.
+      num_edge_features: features of an edge, 0 where there are none.
+      num_relations: kinds of edges, 0 where all are of one kind.
+      num_nodes: nodes of the one graph, or entities of a knowledge graph; 0 where there are many
+        graphs.
+      num_targets: numbers that a regression predicts, 0 where there are none.
     """
 
     num_examples: Mapping[str, int]
     num_classes: int = 0
     class_names: tuple[str, ...] = ()
     statistics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    num_features: int = 0
+    num_edge_features: int = 0
+    num_relations: int = 0
+    num_nodes: int = 0
+    num_targets: int = 0
 
 
 @dataclass(frozen=True)

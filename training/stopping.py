@@ -36,10 +36,13 @@ class Select:
     Attributes:
       metric: such as "val/accuracy"; "" selects nothing, so that the last weights are the best.
       mode: "max" | "min".
+      common: whether an ensemble's members all keep the weights of one evaluation, that of the best
+        mean over them, as GIN's folds share their epoch (Xu et al. 2018, arXiv:1810.00826).
     """
 
     metric: str = ""
     mode: str = "max"
+    common: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def build(select: Select, stopping: Stopping) -> tuple[Callable[[int], Carry], R
         active = ~carry["stopped"]
         better &= active
         if select.metric:
-            new["best"] = jnp.where(better, read(select.metric), carry["best"])
+            new["best"] = jnp.where(better, _selected(read, select), carry["best"])
         new["stopped"] = carry["stopped"] | stop
         return new, better, new["stopped"]
 
@@ -127,9 +130,15 @@ def _better(
     """Whether the selected metric is a record; always, where nothing is selected."""
     if not select.metric:
         return jnp.ones_like(carry["stopped"])
-    value, best = read(select.metric), carry["best"]
+    value, best = _selected(read, select), carry["best"]
     gain = value - best if select.mode == "max" else best - value
     return jnp.where(jnp.isnan(best), ~jnp.isnan(value), gain > stopping.min_delta)
+
+
+def _selected(read: Callable[[str], jax.Array], select: Select) -> jax.Array:
+    """What is compared with the record: a member's own value, or the mean over all."""
+    value = read(select.metric)
+    return jnp.broadcast_to(value.mean(), value.shape) if select.common else value
 
 
 def _none(carry: Carry, read: Any, better: jax.Array, stopping: Stopping):
@@ -192,6 +201,11 @@ def _check(select: Select, stopping: Stopping) -> None:
 def _check_select(select: Select, stopping: Stopping) -> None:
     """Raises ConfigError where the metric does not go with the rule, or is of train or test."""
     both = (stopping.loss, stopping.accuracy)
+    if select.common and stopping.rule != "none":
+        raise ConfigError(
+            f"train.select.common goes with train.stopping.rule='none', not {stopping.rule!r}: "
+            "members that stop one by one have no evaluation in common"
+        )
     if not select.metric and (stopping.rule == "patience" or stopping.min_delta):
         raise ConfigError("train.stopping needs train.select.metric, such as 'val/accuracy'")
     if stopping.rule == "either_or_both" and select.metric not in ("", *both):

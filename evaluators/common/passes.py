@@ -4,10 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from training.compiled import evaluation_key
 from training.contracts import Batch, Mean, Means, Pipeline, TrainState
+from training.mesh import gather
 
 
 def each_batch(
@@ -48,6 +51,35 @@ def by_member(
     if members == 1:
         return (arrays,)
     return tuple({name: a[member] for name, a in arrays.items()} for member in range(members))
+
+
+def unpadded(
+    predicted: Mapping[str, Any], batch: Mapping[str, Any], members: int
+) -> tuple[dict[str, np.ndarray], ...]:
+    """For each member, whole arrays [n, ...] of one batch in data-set order, without padding.
+
+    Args:
+      predicted: arrays [b, ...], or [m, b, ...] of an ensemble.
+      batch: arrays of the placed batch, with "mask": [b, ...], which all members share, or
+        [m, b, ...] where their examples are their own and n may differ.
+      members: m.
+    """
+    mask = batch["mask"]
+    own = len(mask.shape) == 2
+    rest = {k: v for k, v in batch.items() if k != "mask"}
+    if not own:
+        found = gather(dict(predicted), mask, axis=int(members > 1))
+        shared = gather(rest, mask)
+        return tuple({**shared, **each} for each in by_member(found, members))
+    arrays = {**rest, **predicted, "mask": mask}
+    if jax.process_count() > 1:
+        # Each process's part of the batch is on axis 1, behind the members.
+        arrays = {k: jnp.moveaxis(v, 1, 0) for k, v in arrays.items()}
+        arrays = multihost_utils.process_allgather(arrays, tiled=True)
+        arrays = {k: np.moveaxis(np.asarray(v), 0, 1) for k, v in arrays.items()}
+    arrays = {k: np.asarray(v) for k, v in arrays.items()}
+    kept = arrays.pop("mask").astype(bool)
+    return tuple({k: v[i][kept[i]] for k, v in arrays.items()} for i in range(members))
 
 
 def collect(values: list[dict[str, float]]) -> dict[str, Any]:

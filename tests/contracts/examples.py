@@ -1,15 +1,48 @@
-"""What a part is tried on when no config is at hand: one small batch a field, one model a task."""
+"""What a part is tried on when no config is at hand: a small batch a field, a model a task."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from tests.models import graphs
 from training.contracts import Info
 
 BATCH = 4
+NODES = 10
+Batch = dict[str, np.ndarray]
 
 
-def images(seed: int = 0) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Example:
+    """What models of a kind are tried on.
+
+    Attributes:
+      task: a task that they serve.
+      info: the data's.
+      batch: a batch of a seed.
+      inputs: the floats that an example's prediction depends on, and no other example's does; ""
+        where examples see each other.
+      constant: the prefix of arrays that all examples share.
+      learning_rate: with which 20 steps of Adam learn the batch.
+      without: fields of the model with which it learns undisturbed.
+    """
+
+    task: str
+    info: Info
+    batch: Callable[[int], Batch]
+    inputs: str = ""
+    constant: str = "none"
+    learning_rate: float = 3e-3
+    without: Mapping[str, Any] = field(default_factory=dict)
+
+    def rows(self, batch: Batch, rows: Any) -> Batch:
+        """The batch of other rows of it."""
+        return {k: v if k.startswith(self.constant) else v[rows] for k, v in batch.items()}
+
+
+def images(seed: int = 0) -> Batch:
     """Colour images that patches of 16 pixels tile."""
     rng = np.random.default_rng(seed)
     return {
@@ -18,21 +51,136 @@ def images(seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-# Field of models/<field>/ -> (a task that its models serve, the data's Info, a batch of a seed).
-FIELDS: dict[str, tuple[str, Info, Any]] = {
-    "vision": ("classification", Info({"train": 64}, num_classes=7), images),
+def whole_graph(seed: int = 0) -> Batch:
+    """The constant arrays of one graph."""
+    made = graphs.graph(NODES, seed)
+    return {f"graph/{name}": array for name, array in made.items()}
+
+
+def nodes(seed: int = 0) -> Batch:
+    """Some nodes of a graph."""
+    rng = np.random.default_rng(seed)
+    node = rng.permutation(NODES)[:BATCH].astype("i4")
+    return {"node": node, "label": (node % 3).astype("i4"), **whole_graph(seed)}
+
+
+def packs(seed: int = 0) -> Batch:
+    """As many packs as graphs, so that a row of each array is of one example."""
+    made = [graphs.pack([graphs.graph(4 + i, seed + i, 0.6)], 9, 48, seed) for i in range(BATCH)]
+    arrays = {f"graph/{name}": np.stack([one[name] for one in made]) for name in made[0]}
+    return {"label": (np.arange(BATCH) % 3).astype("i4"), **arrays}
+
+
+def pairs(seed: int = 0) -> Batch:
+    """Some pairs of nodes, edges and others."""
+    rng = np.random.default_rng(seed)
+    source, target = rng.integers(0, NODES, (2, BATCH)).astype("i4")
+    return {"source": source, "target": target, "label": np.array([1, 1, 0, 1], "i4"),
+            **whole_graph(seed)}  # fmt: skip
+
+
+def facts(seed: int = 0) -> Batch:
+    """Some facts, with what is known beside them."""
+    rng = np.random.default_rng(seed)
+    head, tail = rng.integers(0, NODES, (2, BATCH)).astype("i4")
+    known = np.stack([tail, np.full(BATCH, -1)], axis=1).astype("i4")
+    return {
+        "head": head,
+        "relation": rng.integers(0, graphs.RELATIONS, BATCH).astype("i4"),
+        "tail": tail,
+        "known_tails": known,
+        "known_heads": np.stack([head, head], axis=1),
+        **whole_graph(seed),
+    }
+
+
+_GRAPH: dict[str, Any] = {
+    "num_features": graphs.FEATURES,
+    "num_edge_features": graphs.EDGE_FEATURES,
+    "num_relations": graphs.RELATIONS,
+}
+_STILL = {"dropout_rate": 0.0}
+IMAGES = Example("classification", Info({"train": 64}, num_classes=7), images, inputs="image")
+NODE = Example(
+    "node_classification", Info({}, num_classes=3, num_nodes=NODES, **_GRAPH), nodes,
+    constant="graph/", learning_rate=0.05, without=_STILL,
+)  # fmt: skip
+GRAPHS = Example(
+    "graph_prediction", Info({}, num_classes=3, **_GRAPH), packs,
+    inputs="graph/nodes", learning_rate=0.03, without=_STILL,
+)  # fmt: skip
+LINKS = Example(
+    "link_prediction", Info({}, num_nodes=NODES, **_GRAPH), pairs,
+    constant="graph/", learning_rate=0.1, without=_STILL,
+)  # fmt: skip
+FACTS = Example(
+    "knowledge_graph", Info({}, num_nodes=NODES, **_GRAPH), facts,
+    constant="graph/", learning_rate=0.1, without=_STILL,
+)  # fmt: skip
+
+# A model, or the field of models/<field>/, to what it is tried on.
+EXAMPLES: dict[str, Example] = {
+    "vision": IMAGES,
+    "graph.gcn": NODE,
+    "graph.gat": NODE,
+    "graph.graphsage": NODE,
+    "graph.rgcn": NODE,
+    "graph.gin": GRAPHS,
+    "graph.mpnn": GRAPHS,
+    "graph.graph_transformer": GRAPHS,
+    "graph.graphormer": GRAPHS,
+    "graph.gae": LINKS,
+    "graph.knowledge_graph": FACTS,
 }
 # Task -> a model that it is tried with.
-TASKS: dict[str, str] = {"classification": "vision.vit"}
+TASKS: dict[str, str] = {
+    "classification": "vision.vit",
+    "node_classification": "graph.gat",
+    "graph_prediction": "graph.mpnn",
+    "link_prediction": "graph.gae",
+    "knowledge_graph": "graph.knowledge_graph",
+}
 
 
-def of_model(name: str) -> tuple[str, Info, Any]:
-    """The entry of a model's field."""
+# Evaluator -> (model, data, task, metric) of a config on which it finds something, where the first
+# config of the repository is none.
+RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
+    name: ({"name": "graph.gat"}, {"pipeline": "nodes", "source": {"name": "karate"},
+           "splits": {"train": "train", "test": "test"}}, "node_classification", "accuracy")
+    for name in ("embedding", "graph_attention")
+} | {
+    name: ({"name": "graph.mpnn"}, {"pipeline": "graphs", "source": {"name": "moleculenet"}},
+           "graph_prediction", "mae")
+    for name in ("regression", "molecules")
+} | {
+    "link_ranking": ({"name": "graph.gae"}, {"pipeline": "links", "source": {"name": "karate"}},
+                     "link_prediction", "accuracy"),
+    "knowledge_ranking": ({"name": "graph.knowledge_graph"},
+                          {"pipeline": "triples", "source": {"name": "knowledge_graph"}},
+                          "knowledge_graph", "loss"),
+}  # fmt: skip
+
+
+def of_evaluator(name: str) -> dict[str, Any]:
+    """A config's sections for an evaluator of RUNS."""
+    model, data, task, metric = RUNS[name]
+    return {
+        "model": model,
+        "data": data,
+        "task": {"name": task},
+        "optimizer": {"name": "adam"},
+        "train": {"steps": 4},
+        "baseline": {"kind": "own", "metric": f"test/{metric}", "protocol": "a test's"},
+    }
+
+
+def of_model(name: str) -> Example:
+    """What a model is tried on: its own example, or its field's."""
     field = name.partition(".")[0]
-    assert field in FIELDS, (
-        f"tests/contracts/examples.py: give the field {field} a task and a batch"
+    assert {name, field} & set(EXAMPLES), (
+        f"tests/contracts/examples.py: give the model {name}, or its field, an example"
     )
-    return FIELDS[field]
+    return EXAMPLES.get(name) or EXAMPLES[field]
 
 
 def of_task(name: str) -> str:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.contracts import examples
 from tools import find, parts, resolve
 from training import figures, mesh
 from training.compiled import Compiled
@@ -22,8 +23,11 @@ FIGURES = (
 
 @cache
 def run(name: str, ensemble: int = 1) -> tuple[Evaluator, Report]:
-    """(evaluator, its report) on an untrained ViT: made-up digits, the last batch padded."""
-    file = resolve.load_file("configs/vision/vit_digits.py")
+    """(evaluator, its report) on an untrained network: made-up data, the last batch padded."""
+    if name in examples.RUNS:
+        file = examples.of_evaluator(name)
+    else:
+        file = resolve.load_file("configs/vision/vit_digits.py")
     file["evaluators"] = ({"name": name, "split": "test"},)
     built = parts.build(resolve.resolve(file, [f"train.ensemble={ensemble}"], smoke=True))
     devices = mesh.make(built.settings.mesh)

@@ -23,6 +23,99 @@ KEY = jax.random.key(0)
 # Another value for each field of a Config: a field that changes nothing is one that does nothing.
 # A value that is refused was read. Beside it stand the other fields that it needs to matter.
 OTHER: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
+    "graph.gcn": {
+        "hidden": (5, {}),
+        "depth": (3, {}),
+        "dropout_rate": (0.1, {}),
+        "use_bias": (True, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "graph.gat": {
+        "version": (2, {}),
+        "hidden": (4, {}),
+        "heads": (3, {}),
+        "output_heads": (2, {}),
+        "depth": (3, {}),
+        "dropout_rate": (0.1, {}),
+        "attention_dropout_rate": (0.1, {}),
+        "negative_slope": (0.3, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "graph.graphsage": {
+        "aggregator": ("pool", {}),
+        "hidden": (6, {}),
+        "depth": (3, {}),
+        "dropout_rate": (0.1, {}),
+        "normalise": (False, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "graph.rgcn": {
+        "hidden": (5, {}),
+        "depth": (3, {}),
+        "bases": (3, {}),
+        "dropout_rate": (0.1, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "graph.gin": {
+        "hidden": (9, {}),
+        "depth": (4, {}),
+        "mlp_depth": (1, {}),
+        "epsilon": ("learned", {}),
+        "pool": ("mean", {}),
+        "dropout_rate": (0.1, {}),
+        "norm_momentum": (0.5, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "graph.mpnn": {
+        "hidden": (7, {}),
+        "edge_hidden": (6, {}),
+        "steps": (1, {}),
+        "readings": (1, {}),
+        "head_hidden": (8, {}),
+        "dropout_rate": (0.1, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "graph.gae": {
+        "variational": (True, {}),
+        "hidden": (7, {}),
+        "embedding": (5, {}),
+        "dropout_rate": (0.1, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "graph.graph_transformer": {
+        "width": (12, {}),
+        "depth": (3, {}),
+        "heads": (4, {}),
+        "positions": ("none", {}),
+        "edge_features": (False, {}),
+        "norm": ("layer", {}),
+        "pool": ("sum", {}),
+        "dropout_rate": (0.1, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "graph.graphormer": {
+        "width": (12, {}),
+        "depth": (3, {}),
+        "heads": (4, {}),
+        "mlp_width": (9, {}),
+        "max_nodes": (13, {}),
+        "max_degree": (5, {}),
+        "max_distance": (4, {}),
+        "edge_features": (False, {}),
+        "dropout_rate": (0.2, {}),
+        "attention_dropout_rate": (0.2, {}),
+        "dtype": ("bfloat16", {}),
+    },
+    "graph.knowledge_graph": {
+        "scorer": ("complex", {}),
+        "width": (10, {}),
+        "init_std": (0.2, {}),
+        "dropout_rate": (0.1, {"encoder": "rgcn", "depth": 2}),
+        "encoder": ("rgcn", {}),
+        "depth": (3, {"encoder": "rgcn"}),
+        "bases": (3, {"encoder": "rgcn"}),
+        "dtype": ("bfloat16", {}),
+    },
     "vision.cnn": {
         "features": ((4, 9), {}),
         "hidden": (17, {}),
@@ -61,14 +154,14 @@ OTHER: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
 def task(name: str, **changes: Any) -> Any:
     """The field's task over a tiny model."""
     module = find.part("model", name)
-    task_name, info, _ = examples.of_model(name)
-    model = module.build(module.Config(**{**module.TINY, **changes}), info)
-    part = find.part("task", task_name)
-    return part.build(part.Config(), model, info)
+    example = examples.of_model(name)
+    model = module.build(module.Config(**{**module.TINY, **changes}), example.info)
+    part = find.part("task", example.task)
+    return part.build(part.Config(), model, example.info)
 
 
 def batch(name: str, seed: int = 0) -> dict[str, np.ndarray]:
-    return examples.of_model(name)[2](seed)
+    return examples.of_model(name).batch(seed)
 
 
 def loss_fn(task: Any) -> Any:
@@ -109,11 +202,13 @@ def test_file_has_what_every_part_has(name: str) -> None:
 def test_parameters_and_outputs_are_float32_in_any_precision(name: str, dtype: str) -> None:
     start = jax.eval_shape(task(name, dtype=dtype).init, KEY, batch(name))
     assert {a.dtype for a in jax.tree.leaves(start)} <= {jnp.dtype("float32")}
-    expected = predicted(name, "float32")
-    for key, array in predicted(name, dtype).items():
+    expected, found = predicted(name, "float32"), predicted(name, dtype)
+    for key, array in found.items():
         assert array.shape[0] == BATCH and array.dtype == jnp.float32, key
         np.testing.assert_allclose(array, expected[key], atol=0.15, rtol=0.15)
-        assert (dtype == "float32") == np.array_equal(array, expected[key])
+    # Ranks may be the same in any precision, but not all that is predicted.
+    same = [np.array_equal(array, expected[key]) for key, array in found.items()]
+    assert all(same) == (dtype == "float32")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -140,8 +235,9 @@ def test_gradients_are_finite_and_reach_every_parameter(name: str, dtype: str) -
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_trace_serves_many_steps_and_the_loss_falls(name: str) -> None:
-    made = task(name)
-    config = optimizers.Config(name="adam", learning_rate=3e-3)
+    example = examples.of_model(name)
+    made = task(name, **example.without)
+    config = optimizers.Config(name="adam", learning_rate=example.learning_rate)
     algorithm = supervised.build(supervised.Config(), made, optimizers.build(config, 20))
     data, traces = batch(name), 0
 
@@ -160,11 +256,11 @@ def test_one_trace_serves_many_steps_and_the_loss_falls(name: str) -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if examples.of_model(n).inputs])
 def test_examples_do_not_see_each_other_in_evaluation(name: str) -> None:
     """The derivative of the first example's logits by all other examples is zero."""
     made, (params, mutable), data = task(name), initial(name), batch(name)
-    (key,) = (k for k, v in data.items() if v.dtype == np.float32)
+    key = examples.of_model(name).inputs
 
     def first(inputs: jax.Array) -> jax.Array:
         return made.predict(params, mutable, {**data, key: inputs}, KEY)["logits"][0].sum()

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data.graph import edges
 from tests.conftest import Program
 from tools import find
 from training import config as configs
 
 NAMES = find.names("data.source")
 INDICES = (0, 1, 2, 17, 255)
+SPLITS = {"train": "train", "test": "test"}
 
 
 def build(name: str) -> Any:
@@ -28,17 +30,36 @@ def test_sources_are_found() -> None:
     assert {"digits", "folder", "mnist"} <= set(NAMES)
 
 
+def serves(name: str) -> tuple[str, ...]:
+    """The pipelines of a source."""
+    return getattr(build(name), "pipelines", ("examples",))
+
+
+IMAGES = [name for name in NAMES if "examples" in serves(name)]
+GRAPHS = [name for name in NAMES if "examples" not in serves(name)]
+
+
+def test_graph_sources_are_found() -> None:
+    assert {"karate", "knowledge_graph", "moleculenet", "planetoid", "tu_graphs"} <= set(GRAPHS)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_info_is_complete(name: str) -> None:
     info = build(name).info
     assert {"train", "test"} <= set(info.num_examples) or "validation" in info.num_examples
     assert all(count > 0 for count in info.num_examples.values())
-    assert info.num_classes > 1
+    assert info.num_classes > 1 or info.num_targets or info.num_relations
     assert len(info.class_names) in (0, info.num_classes)
     assert len(set(info.class_names)) == len(info.class_names)
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_its_pipelines_exist(name: str) -> None:
+    assert serves(name)
+    assert set(serves(name)) <= set(find.names("data.pipeline"))
+
+
+@pytest.mark.parametrize("name", IMAGES)
 def test_fake_is_a_valid_example(name: str) -> None:
     source = build(name)
     for index in INDICES:
@@ -52,14 +73,60 @@ def test_fake_is_a_valid_example(name: str) -> None:
         assert 0 <= label < source.info.num_classes
 
 
+@pytest.mark.parametrize("name", [n for n in GRAPHS if "graphs" in serves(n)])
+def test_a_fake_graph_is_a_valid_example(name: str) -> None:
+    source = build(name)
+    info = source.info
+    for index in INDICES:
+        graph = dict(source.fake(0, index))
+        label = np.asarray(graph.pop("label"))
+        edges.check(graph, len(graph["nodes"]), name)
+        assert graph["nodes"].shape[1] == info.num_features
+        assert ("edges" in graph) == bool(info.num_edge_features)
+        if info.num_edge_features:
+            assert graph["edges"].shape[1] == info.num_edge_features
+        if info.num_targets:
+            assert label.dtype == np.float32
+        else:
+            assert 0 <= label < info.num_classes
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name in GRAPHS for kind in serves(name)]
+)
+def test_a_graph_source_makes_fake_batches(name: str, kind: str) -> None:
+    """Indices lie within the graph; the specs are those of the batches."""
+    source, module = build(name), find.part("data.pipeline", kind)
+    config = configs.typed(module.Config, {**module.TINY, "splits": SPLITS}, "TINY")
+    for split in SPLITS:
+        pipeline = module.build(config, source, split, train=split == "train", seed=0, fake=True)
+        batch = next(pipeline.batches(0))
+        shapes = {k: (v.shape, v.dtype) for k, v in batch.items()}
+        assert shapes in [
+            {k: (s.shape, s.dtype) for k, s in spec.items()} for spec in pipeline.specs
+        ]
+        arrays = {**batch, **pipeline.constant}
+        most = pipeline.info.num_nodes or arrays["graph/nodes"].shape[1]
+        found = ("graph/senders", "graph/receivers", "node", "source", "target", "head", "tail")
+        for key in found:
+            if key in arrays:
+                assert arrays[key].dtype == np.int32
+                assert arrays[key].min() >= 0
+                assert arrays[key].max() < most
+        assert (np.diff(arrays["graph/receivers"], axis=-1) >= 0).all()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_fake_depends_on_its_arguments_alone(name: str) -> None:
     one, other = build(name), build(name)
     for index in INDICES:
         assert equal(one.fake(3, index), other.fake(3, index))
-    images = [one.fake(seed, index)["image"] for seed in (0, 1) for index in INDICES]
-    different = {image.tobytes() for image in images}
-    assert len(different) == len(images)
+    found = [one.fake(seed, index) for seed in (0, 1) for index in INDICES]
+    # A node's fake example is two small numbers, which may well come twice.
+    different = {tuple(np.asarray(v).tobytes() for v in example.values()) for example in found}
+    assert len(different) > len(found) // 2
+    if name in IMAGES:
+        assert len({example["image"].tobytes() for example in found}) == len(found)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,7 +139,7 @@ def test_fake_examples_have_one_structure(name: str) -> None:
     assert len(kinds) == 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_statistics_fit_the_channels(name: str) -> None:
     source = build(name)
     channels = source.fake(0, 0)["image"].shape[-1]
@@ -84,7 +151,11 @@ def test_statistics_fit_the_channels(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_source_knows_its_data_and_is_frozen(name: str) -> None:
     source = build(name)
-    for method in ("open", "prepare", "verify"):
+    reads = {
+        "examples": "open", "nodes": "graph", "links": "graph", "graphs": "store",
+        "triples": "facts",
+    }  # fmt: skip
+    for method in (*(reads[kind] for kind in serves(name)), "prepare", "verify"):
         assert callable(getattr(source, method))
     if dataclasses.is_dataclass(source):
         assert type(source).__dataclass_params__.frozen

@@ -19,15 +19,19 @@ NAMES = find.names("task")
 KEY = jax.random.key(0)
 
 
+def example(name: str) -> examples.Example:
+    return examples.of_model(examples.of_task(name))
+
+
 def batch(name: str, seed: int = 0) -> dict[str, np.ndarray]:
-    return examples.of_model(examples.of_task(name))[2](seed)
+    return example(name).batch(seed)
 
 
 @cache
 def started(name: str) -> tuple[Any, Any, Any]:
     """(task, params, mutable) over a tiny model."""
     part, model_name = find.part("task", name), examples.of_task(name)
-    module, info = find.part("model", model_name), examples.of_model(model_name)[1]
+    module, info = find.part("model", model_name), examples.of_model(model_name).info
     model = module.build(module.Config(**module.TINY), info)
     task = part.build(part.Config(**part.TINY), model, info)
     params, mutable = run.jit(task.init)(KEY, batch(name))
@@ -93,7 +97,7 @@ def test_padding_counts_nowhere(name: str, train: bool) -> None:
         train = False
     data, kept = batch(name), BATCH - 2
     mask = np.arange(BATCH) < kept
-    alone = {k: v[:kept] for k, v in data.items()}
+    alone = example(name).rows(data, slice(kept))
     for loss in losses(task).values():
         value, aux = evaluated(name, loss, {**data, "mask": mask}, train)
         expected, expected_aux = evaluated(name, loss, alone, train)
@@ -113,6 +117,6 @@ def test_predictions_have_an_entry_an_example(name: str, method: str) -> None:
     compiled, data = run.jit(getattr(task, method)), batch(name)
     arrays = compiled(params, mutable, data, KEY)
     assert arrays and all(a.shape[0] == BATCH for a in arrays.values())
-    reversed_data = {k: v[::-1] for k, v in data.items()}
+    reversed_data = example(name).rows(data, slice(None, None, -1))
     for key, array in compiled(params, mutable, reversed_data, KEY).items():
         np.testing.assert_allclose(array, arrays[key][::-1], rtol=1e-4, atol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from data.pipeline import Config, build
+from data.pipelines.examples import Config, build
 from data.sources import digits
 from tests.data.helpers import take
 from training.contracts import ConfigError, DataError

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from data.pipeline import Config, build
+from data.pipelines.examples import Config, build
 from data.sources import cifar10, digits, fashion_mnist, folder, imagenet2012, mnist
 from tests.data.helpers import Numbered, equal, take
 
@@ -26,7 +26,7 @@ class Blocked:
         if name.split(".")[0] in ("tensorflow", "tensorflow_datasets", "sklearn", "PIL"):
             raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, Blocked())
-from data.pipeline import Config, build
+from data.pipelines.examples import Config, build
 from data.sources import digits, imagenet2012, folder
 for module in (digits, imagenet2012, folder):
     source = module.build(module.Config(**module.TINY))

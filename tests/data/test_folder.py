@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.pipeline import Config, build
+from data.pipelines.examples import Config, build
 from data.sources import folder
 from data.sources.common import image_files
 from tests.data.helpers import take

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import pipeline
 from data.examples import Lazy
-from data.pipeline import Config, build
+from data.pipelines import examples as pipeline
+from data.pipelines.examples import Config, build
 from tests.data.helpers import Noise, Numbered, equal, take
 from training.contracts import ConfigError, DataError
 

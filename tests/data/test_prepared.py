@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from data.pipeline import Config, build
+from data.pipelines.examples import Config, build
 from data.sources import imagenet2012
 from data.sources.common import builders
 from data.sources.common.small_images import SmallImages

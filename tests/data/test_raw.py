@@ -169,3 +169,14 @@ def test_a_real_source_fails_at_its_first_batch(raw_dir):
     (raw_dir.parent / "mnist" / mnist.FILES[0].name).write_bytes(b"\x1f\x8b")
     with pytest.raises(DataError, match="truncated: 2 of 9912422"):
         mnist.build(mnist.Config()).open("train")
+
+
+def test_a_file_whose_sum_nobody_knows_is_taken_and_said_to_be_unchecked(raw_dir, served, caplog):
+    file = RawFile("images.gz", 0, "", "https://example.org/images.gz")
+    served[0][file.address] = CONTENT
+    found = raw.fetch("toy", [file])["images.gz"]
+    assert found.read_bytes() == CONTENT
+    assert f"has the sha256 {hashlib.sha256(CONTENT).hexdigest()}" in caplog.text
+    caplog.clear()
+    raw.fetch("toy", [file])
+    assert "no sha256" in caplog.text and "not checked" in caplog.text

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from data.pipeline import Config, build
+from data.pipelines.examples import Config, build
 from data.sources import fashion_mnist, mnist
 from tests.data.helpers import take
 from tools import data as tool

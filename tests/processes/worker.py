@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from data import pipeline
-from tools import parts, resolve
+from data.pipelines import examples as pipeline
+from tools import parts, pipelines, resolve
 from training import mesh, placement
 from training.config import Mesh
 
@@ -29,7 +29,7 @@ GRIDS = {
 def read(sizes: Mesh, split: str, train: bool) -> dict[str, Any]:
     """What this process reads of a pass, and whether the whole batches are put together right."""
     values = resolve.resolve(resolve.load_file(CONFIG), ["data.batch_size=16"])
-    config, source = parts.build_source(values)
+    config, source = pipelines.build_source(values)
     grid = mesh.make(sizes)
     index, count = mesh.reader(grid)
 

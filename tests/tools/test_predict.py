@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 import training
-from data import pipeline
+from data.pipelines import examples as pipeline
 from data.sources import folder
 from data.sources.common.small_images import SmallImages
-from tools import images, parts, predict
+from tools import images, parts, pipelines, predict
 from training.compiled import evaluation_key
 from training.contracts import ConfigError, DataError, Info
 
@@ -94,7 +94,7 @@ def test_an_ensemble_answers_with_its_members_mean(ensemble, pictures, printed):
     file = pictures / "0000.png"
     found = printed(predict.run, "--workdir", ensemble.folder, "--inputs", file, "--top=10")
     restored = parts.restore(str(ensemble.folder), "tested")
-    config, source = parts.build_source(restored.parts.values)
+    config, source = pipelines.build_source(restored.parts.values)
     given = images.Images(config, source)
     batch = next(given.pipeline([given.read(file)]).batches(0))
     compiled, state = restored.compiled, restored.state

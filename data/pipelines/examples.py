@@ -1,4 +1,4 @@
-"""Batches of a split: which examples, in which order, through which transforms.
+"""Batches of single examples: which, in which order, through which transforms.
 
 A training pipeline is a function of (seed, step) alone. Position p of the endless stream is example
 `shuffle(p mod n, seed, p // n)` of the split's n, where `shuffle` is a keyed permutation of its own
@@ -13,7 +13,6 @@ Fake batches have the real ones' shapes and types; they touch neither TensorFlow
 """
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -22,7 +21,6 @@ import numpy as np
 
 from data import fakes, splits, stream
 from data.examples import Arrays, Source
-from data.names import nearest
 from data.transforms.common import parse
 from training.contracts import ConfigError, Info, Pipeline
 
@@ -43,6 +41,9 @@ class Config:
     splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
     transforms: tuple[str, ...] = ("to_float",)
     eval_transforms: tuple[str, ...] = ("to_float",)
+
+
+TINY: dict[str, object] = {}
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,7 @@ def _plan(
 ) -> Plan:
     """The plan of one process, (index, count), checked."""
     index, count = process
-    ranges = _ranges(config, info)
-    if split not in ranges:
-        raise ConfigError(f"data.splits has no {split!r}: {nearest(split, ranges)}")
+    chosen = splits.choose(config.splits, info.num_examples, split)
     if config.batch_size < 1 or config.batch_size % count:
         raise ConfigError(
             f"data.batch_size is {config.batch_size}, "
@@ -145,22 +144,7 @@ def _plan(
                 f"{where} holds {step.text!r}, which takes batches of a multiple of "
                 f"{step.transform.multiple}: a process's part of data.batch_size is {local}"
             )
-    return Plan(ranges[split], steps, train, seed, config.batch_size, local, index * local)
-
-
-def _ranges(config: Config, info: Info) -> dict[str, splits.Range]:
-    """The range of each split; raises ConfigError where one shares examples with train or test."""
-    ranges = {
-        name: splits.parse(expression, info.num_examples, f"data.splits.{name}")
-        for name, expression in config.splits.items()
-    }
-    for name, held in itertools.product(ranges, ("train", "test")):
-        if name != held and held in ranges and ranges[name].overlaps(ranges[held]):
-            raise ConfigError(
-                f"data.splits.{name} is {config.splits[name]!r}, which shares examples with "
-                f"data.splits.{held}, {config.splits[held]!r}"
-            )
-    return ranges
+    return Plan(chosen, steps, train, seed, config.batch_size, local, index * local)
 
 
 def _specs(plan: Plan, source: Source, where: str) -> Mapping[str, jax.ShapeDtypeStruct]:

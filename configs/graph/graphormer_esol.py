@@ -1,0 +1,41 @@
+"""Graphormer on ESOL: the network of ZINC (Ying et al. 2021, arXiv:2106.05234), smaller, on data
+that a laptop trains on.
+
+    python train.py --config=configs/graph/graphormer_esol.py
+
+Expected: a number of our own, RMSE in log(mol/L) over 3 random splits; none is published.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import molecules
+
+
+def get_config() -> ConfigDict:
+    """The values; the command line may change each of them."""
+    return ConfigDict(
+        {
+            "model": {
+                "name": "graph.graphormer",
+                "width": 48,
+                "depth": 4,
+                "heads": 8,
+                "mlp_width": 48,
+                "max_nodes": 64,
+            },
+            "data": molecules.esol("random"),
+            "task": {"name": "graph_prediction"},
+            "algorithm": {"name": "supervised"},
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 1e-3,
+                "schedule": "cosine",
+                "warmup_steps": 200,
+                "weight_decay": 0.01,
+                "clip_norm": 5.0,
+            },
+            "evaluators": molecules.evaluators(200),
+            "train": molecules.select(4000),
+            "baseline": {"kind": "own", "metric": "test/rmse", "direction": "min"},
+        }
+    )

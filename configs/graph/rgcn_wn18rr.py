@@ -1,0 +1,18 @@
+"""R-GCN with DistMult on WN18RR: an entity is what its neighbours say (Schlichtkrull et al. 2017,
+arXiv:1703.06103).
+
+    python train.py --config=configs/graph/rgcn_wn18rr.py
+
+Expected: a number of our own, filtered MRR; the paper has none for this data set.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import wn18rr
+
+
+def get_config() -> ConfigDict:
+    """The values; the command line may change each of them."""
+    return ConfigDict(
+        wn18rr.scorer("distmult", {"kind": "own"}, width=100, encoder="rgcn", depth=1)
+    )

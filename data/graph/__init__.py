@@ -1,0 +1,1 @@
+"""What graph sources and pipelines share: edge lists, packs, conversions, splits, positions."""

@@ -1,0 +1,153 @@
+"""Edge lists in the one form that every graph here has, and the check of a graph.
+
+A graph is a dict of arrays; letters `n` nodes, `e` edges, `f` features, `z` non-zero features:
+
+    nodes                            float32 [n, f]; or sparse: feature_rows, feature_columns
+                                     int32 [z] and feature_values float32 [z], by row and column
+    senders, receivers               int32 [e]; by receiver, then by sender; no self-loops; an
+                                     undirected edge stands twice, once in each direction
+    reverse                          int32 [e], where undirected: the place of the opposite edge
+    edges, edge_type                 float32 [e, fe], int32 [e], where there are any
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from training.contracts import DataError
+
+Graph = dict[str, np.ndarray]
+# Arrays by edge; all else that a graph of a pack holds is by node.
+EDGE_ARRAYS = ("senders", "receivers", "edges", "edge_type", "reverse")
+
+
+def edge_list(
+    num_nodes: int,
+    senders: np.ndarray,
+    receivers: np.ndarray,
+    *,
+    undirected: bool,
+    where: str,
+    **attributes: np.ndarray,
+) -> Graph:
+    """{"senders", "receivers", **attributes} (and "reverse") as above, from edges in any order.
+
+    Self-loops go, and of equal edges all but the first; `undirected` adds what is missing of the
+    opposite direction, with the same attributes [e, ...].
+
+    Raises:
+      DataError: naming `where`, for an index that is not 0 to num_nodes - 1.
+    """
+    senders, receivers = np.asarray(senders, np.int64), np.asarray(receivers, np.int64)
+    check_indices(num_nodes, senders, receivers, where)
+    kept = np.flatnonzero(senders != receivers)
+    if undirected:
+        kept = np.concatenate([kept, kept])
+        half = len(kept) // 2
+        flipped = np.arange(len(kept)) >= half
+        source = np.where(flipped, receivers[kept], senders[kept])
+        target = np.where(flipped, senders[kept], receivers[kept])
+    else:
+        source, target = senders[kept], receivers[kept]
+    _, first = np.unique(target * num_nodes + source, return_index=True)
+    graph = {
+        "senders": source[first].astype(np.int32),
+        "receivers": target[first].astype(np.int32),
+        **{name: np.asarray(values)[kept[first]] for name, values in attributes.items()},
+    }
+    if undirected:
+        graph["reverse"] = opposite(graph["senders"], graph["receivers"])
+    return graph
+
+
+def opposite(senders: np.ndarray, receivers: np.ndarray) -> np.ndarray:
+    """int32 [e]: of each edge of an undirected list, the place of the edge in the other direction.
+
+    So a sum over the edges by their senders is one by their receivers: of values[opposite].
+    """
+    # The edges by (sender, receiver) are, one by one, the opposites of those by (receiver, sender).
+    return np.lexsort((receivers, senders)).astype(np.int32)
+
+
+def check_indices(num_nodes: int, senders: np.ndarray, receivers: np.ndarray, where: str) -> None:
+    """Raises DataError for an edge of a node that does not exist."""
+    wrong = (senders < 0) | (senders >= num_nodes) | (receivers < 0) | (receivers >= num_nodes)
+    if wrong.any():
+        edge = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{where}: edge {edge} joins node {senders[edge]} to {receivers[edge]}, and there are "
+            f"{num_nodes} nodes, 0 to {num_nodes - 1} ({int(wrong.sum())} such edges)"
+        )
+
+
+def check(graph: Mapping[str, np.ndarray], num_nodes: int, where: str) -> None:
+    """Raises DataError, naming `where`, for a graph that no model could read.
+
+    That is: no nodes, a node without features, a feature that is not finite, an edge of a node that
+    does not exist, edges and attributes of different numbers.
+    """
+    if num_nodes < 1:
+        raise DataError(f"{where}: an empty graph: it has no nodes")
+    check_indices(num_nodes, graph["senders"], graph["receivers"], where)
+    if "nodes" in graph:
+        _check_dense(graph["nodes"], num_nodes, where)
+    elif "feature_values" in graph:
+        rows, values = graph["feature_rows"], graph["feature_values"]
+        _check_rows(rows, num_nodes, where)
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            row, column = rows[wrong[0]], graph["feature_columns"][wrong[0]]
+            raise DataError(_not_finite(where, "node", row, column, values[wrong[0]], len(wrong)))
+    if "edges" in graph:
+        edges = graph["edges"]
+        wrong = np.argwhere(~np.isfinite(edges))
+        if len(wrong):
+            row, column = wrong[0]
+            raise DataError(_not_finite(where, "edge", row, column, edges[row, column], len(wrong)))
+    for name in EDGE_ARRAYS:
+        if name in graph and len(graph[name]) != len(graph["senders"]):
+            raise DataError(
+                f"{where}: {len(graph['senders'])} edges, and {len(graph[name])} of {name!r}"
+            )
+
+
+def _check_dense(nodes: np.ndarray, num_nodes: int, where: str) -> None:
+    if len(nodes) != num_nodes or nodes.ndim != 2 or not nodes.shape[1]:
+        raise DataError(
+            f"{where}: {num_nodes} nodes, and features of shape {list(nodes.shape)}: "
+            f"a node is without features"
+        )
+    wrong = np.argwhere(~np.isfinite(nodes))
+    if len(wrong):
+        row, column = wrong[0]
+        raise DataError(_not_finite(where, "node", row, column, nodes[row, column], len(wrong)))
+
+
+def _check_rows(rows: np.ndarray, num_nodes: int, where: str) -> None:
+    if len(rows) and (rows.min() < 0 or rows.max() >= num_nodes):
+        raise DataError(
+            f"{where}: features of node {int(rows.max())}, and there are {num_nodes} nodes"
+        )
+
+
+def _not_finite(where: str, kind: str, row: int, column: int, value: float, count: int) -> str:
+    return f"{where}: feature {column} of {kind} {row} is {value} ({count} such values)"
+
+
+def dense_features(graph: Mapping[str, np.ndarray], num_nodes: int, width: int) -> np.ndarray:
+    """float32 [n, f] of a graph's features, whichever way they are kept."""
+    if "nodes" in graph:
+        return graph["nodes"]
+    nodes = np.zeros((num_nodes, width), np.float32)
+    nodes[graph["feature_rows"], graph["feature_columns"]] = graph["feature_values"]
+    return nodes
+
+
+def sparse_features(nodes: np.ndarray) -> Graph:
+    """{"feature_rows", "feature_columns", "feature_values"} of the non-zeros of `nodes` [n, f]."""
+    rows, columns = np.nonzero(nodes)
+    return {
+        "feature_rows": rows.astype(np.int32),
+        "feature_columns": columns.astype(np.int32),
+        "feature_values": nodes[rows, columns].astype(np.float32),
+    }

@@ -1,0 +1,1 @@
+"""What several pipelines share; nothing in here is a pipeline."""

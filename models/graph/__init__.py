@@ -1,0 +1,1 @@
+"""Networks on graphs: for nodes, for whole graphs, for links and for knowledge graphs."""

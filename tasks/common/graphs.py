@@ -1,0 +1,46 @@
+"""The graph of a batch, by the names that models know, and penalties on their parameters.
+
+A batch holds the arrays of its graph with the prefix "graph/": those of one large graph, or of
+packs of small ones, [p, ...]. Axis letters: `b` examples, `n` nodes, `e` edges, `p` packs.
+"""
+
+import re
+
+import jax
+import jax.numpy as jnp
+
+from training.contracts import Batch, ConfigError, Tree
+
+PREFIX = "graph/"
+
+
+def graph_of(batch: Batch) -> dict[str, jax.Array]:
+    """The arrays under "graph/", without it.
+
+    Raises:
+      ConfigError: there are none.
+    """
+    graph = {name[len(PREFIX) :]: value for name, value in batch.items() if name.startswith(PREFIX)}
+    if not graph:
+        raise ConfigError("this task needs a graph: data.pipeline must be one that gives graphs")
+    return graph
+
+
+def l2_penalty(params: Tree, factor: float, paths: tuple[str, ...]) -> jax.Array:
+    """factor / 2 times the sum of squares of the parameters whose path a pattern is found in.
+
+    Raises:
+      ConfigError: a pattern is found in no path.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    named = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
+    for pattern in paths:
+        if not any(re.search(pattern, name) for name in named):
+            raise ConfigError(
+                f"task.l2_paths: {pattern!r} matches no parameter; there are {', '.join(named)}"
+            )
+    total = jnp.float32(0.0)
+    for name, leaf in named.items():
+        if any(re.search(pattern, name) for pattern in paths):
+            total += jnp.square(leaf).sum()
+    return 0.5 * factor * total

@@ -1,0 +1,156 @@
+"""Edge lists, their check, and conversions: what goes in comes out, and what is wrong is named."""
+
+import networkx
+import numpy as np
+import pytest
+from scipy import sparse
+
+from data.graph import convert, edges
+from data.graph.kinds import fake_node_graph
+from training.contracts import DataError
+
+
+def listed(**arrays):
+    """Three nodes of two features, with changes."""
+    graph = {
+        "nodes": np.ones((3, 2), np.float32),
+        "senders": np.array([1, 2], np.int32),
+        "receivers": np.array([0, 1], np.int32),
+    }
+    return graph | arrays
+
+
+def test_an_undirected_list_is_sorted_whole_and_without_loops_or_repeats():
+    graph = edges.edge_list(
+        4, np.array([2, 0, 1, 0, 3]), np.array([0, 2, 0, 2, 3]), undirected=True, where="it",
+        weight=np.array([1.0, 2.0, 3.0, 4.0, 5.0]),
+    )  # fmt: skip
+    assert graph["receivers"].tolist() == [0, 0, 1, 2]
+    assert graph["senders"].tolist() == [1, 2, 0, 0]
+    assert graph["senders"].dtype == graph["receivers"].dtype == np.int32
+    # Of the edge that is there three times the first value of each direction counts.
+    assert graph["weight"].tolist() == [3.0, 1.0, 3.0, 2.0]
+
+
+def test_reverse_leads_to_the_opposite_edge_and_a_sum_by_senders_is_one_by_receivers():
+    data = fake_node_graph(
+        0, num_nodes=30, num_edges=60, num_features=5, num_non_zeros=40, num_classes=2,
+        splits={"train": 3},
+    )  # fmt: skip
+    graph = data.graph
+    back = graph["reverse"]
+    np.testing.assert_array_equal(graph["senders"][back], graph["receivers"])
+    np.testing.assert_array_equal(graph["receivers"][back], graph["senders"])
+    values = np.random.default_rng(0).random(len(back))
+    by_sender = np.bincount(graph["senders"], values, 30)
+    np.testing.assert_allclose(by_sender, np.bincount(graph["receivers"], values[back], 30))
+
+
+def test_a_fake_graph_has_exactly_the_sizes_that_were_asked_for():
+    data = fake_node_graph(
+        3, num_nodes=9, num_edges=36, num_features=4, num_non_zeros=20, num_classes=3,
+        splits={"train": 2, "test": 7},
+    )  # fmt: skip
+    # 36 are all pairs of 9 nodes.
+    assert convert.to_adjacency(data.graph, 9).sum() == 72
+    places = np.stack([data.graph["feature_rows"], data.graph["feature_columns"]])
+    assert np.unique(places, axis=1).shape == (2, 20)
+    assert sorted(np.concatenate(list(data.splits.values())).tolist()) == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("graph", "said"),
+    [
+        (listed(senders=np.array([1, 3])), r"edge 1 joins node 3 to 1, and there are 3 nodes"),
+        (listed(receivers=np.array([0, -1])), r"edge 1 joins node 2 to -1"),
+        (
+            listed(nodes=np.array([[0, 0], [0, np.nan], [0, 0]], np.float32)),
+            r"feature 1 of node 1 is nan \(1 such values\)",
+        ),
+        (listed(nodes=np.full((3, 2), np.inf, np.float32)), r"feature 0 of node 0 is inf \(6 such"),
+        (listed(nodes=np.zeros((2, 2), np.float32)), ".*: a node is without features"),
+        (listed(nodes=np.zeros((3, 0), np.float32)), ".*a node is without features"),
+        (listed(edges=np.array([[0.0], [np.nan]])), "feature 0 of edge 1 is nan"),
+        (listed(edge_type=np.zeros(3, np.int32)), "2 edges, and 3 of 'edge_type'"),
+    ],
+)
+def test_a_graph_that_no_model_could_read_is_refused(graph, said):
+    with pytest.raises(DataError, match=f"^mine: {said}"):
+        edges.check(graph, 3, "mine")
+
+
+def test_an_empty_graph_is_refused():
+    with pytest.raises(DataError, match="an empty graph: it has no nodes"):
+        edges.check(listed(), 0, "mine")
+
+
+def test_sparse_features_are_checked_and_made_dense():
+    nodes = np.array([[0, 2, 0], [0, 0, 0], [1, 0, 3]], np.float32)
+    found = edges.sparse_features(nodes)
+    assert found["feature_rows"].tolist() == [0, 2, 2]
+    np.testing.assert_array_equal(edges.dense_features(found, 3, 3), nodes)
+    ends = {"senders": np.zeros(0, np.int32), "receivers": np.zeros(0, np.int32)}
+    edges.check(ends | found, 3, "mine")
+    with pytest.raises(DataError, match="features of node 2, and there are 2 nodes"):
+        edges.check(ends | found, 2, "mine")
+    found["feature_values"][1] = np.nan
+    with pytest.raises(DataError, match="feature 0 of node 2 is nan"):
+        edges.check(ends | found, 3, "mine")
+
+
+@pytest.mark.parametrize("directed", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_conversions_go_both_ways(directed, weighted):
+    rng = np.random.default_rng(0)
+    matrix = (rng.random((7, 7)) < 0.4) * (rng.integers(2, 9, (7, 7)) if weighted else 1)
+    np.fill_diagonal(matrix, 0)
+    matrix[3], matrix[:, 3] = 0, 0  # an isolated node
+    matrix = np.tril(matrix, -1) + (np.triu(matrix, 1) if directed else np.tril(matrix, -1).T)
+    nodes = rng.random((7, 2)).astype(np.float32)
+    graph = convert.from_adjacency(matrix, nodes)
+    assert ("reverse" in graph) != directed and ("edges" in graph) == weighted
+    np.testing.assert_array_equal(convert.to_adjacency(graph, 7), matrix)
+    np.testing.assert_array_equal(convert.to_scipy(graph, 7).toarray(), matrix)
+    same(convert.from_scipy(sparse.csr_array(matrix), nodes), graph)
+    there = convert.to_networkx(graph)
+    assert there.is_directed() == directed
+    same(convert.from_networkx(there, edge_feature="edge_feature" if weighted else ""), graph)
+
+
+def same(one, other):
+    """Both dicts hold the same arrays."""
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+        assert array.dtype == other[name].dtype, name
+
+
+def test_a_message_goes_from_column_to_row():
+    matrix = np.zeros((3, 3))
+    matrix[0, 2] = 1
+    graph = convert.from_adjacency(matrix, np.ones((3, 1)))
+    assert (graph["senders"].tolist(), graph["receivers"].tolist()) == ([2], [0])
+
+
+def test_graphs_of_networkx_that_make_none_here():
+    graph = networkx.Graph()
+    graph.add_node("a", feature=1.0)
+    graph.add_node("b")
+    with pytest.raises(DataError, match="node 'b' has no 'feature': a node without features"):
+        convert.from_networkx(graph)
+    graph.nodes["b"]["feature"] = [1.0, 2.0]
+    with pytest.raises(DataError, match="different numbers of values"):
+        convert.from_networkx(graph)
+    graph.nodes["b"]["feature"] = float("nan")
+    with pytest.raises(DataError, match="feature 0 of node 1 is nan"):
+        convert.from_networkx(graph)
+    graph.nodes["b"]["feature"] = 2.0
+    graph.add_edge("a", "b")
+    with pytest.raises(DataError, match="the edge 'a' - 'b' has no 'kind'"):
+        convert.from_networkx(graph, edge_feature="kind")
+    with pytest.raises(DataError, match="multigraph"):
+        convert.from_networkx(networkx.MultiGraph())
+    with pytest.raises(DataError, match="an empty graph"):
+        convert.from_networkx(networkx.Graph())
+    with pytest.raises(DataError, match=r"its shape is \[2, 3\]"):
+        convert.from_adjacency(np.ones((2, 3)), np.ones((2, 1)))

@@ -1,0 +1,184 @@
+"""GCN, GAT, GIN and MPNN against float64 NumPy, with isolated nodes and self-loops in the graph."""
+
+import jax
+import numpy as np
+import pytest
+
+from models.graph import gat, gcn, gin, graphsage, knowledge_graph, mpnn, rgcn
+from tests.models import graphs, run
+from tests.oracles import graphs as oracle
+from training.contracts import Info
+
+GRAPHS = [graphs.graph(9, 0), graphs.graph(8, 1, isolated=2), graphs.graph(9, 2, self_loops=3)]
+INFO = Info(
+    {}, num_classes=3, num_features=graphs.FEATURES, num_edge_features=graphs.EDGE_FEATURES,
+    num_relations=graphs.RELATIONS,
+)  # fmt: skip
+
+
+def fitted(module, graph, **options):
+    """(parameters with noise on them all, the rest) of a module; BN statistics stay at 0 and 1."""
+    variables = jax.device_get(run.init(module, graph, **options))
+    rng = np.random.default_rng(1)
+    params = variables.pop("params")
+    variables.pop("intermediates", None)
+    noisy = jax.tree.map(lambda a: a + rng.normal(size=a.shape).astype("f4") / 5, params)
+    return noisy, variables
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_gcn_equals_equation_2(graph, sparse):
+    info = Info({}, num_classes=3, num_features=5, num_nodes=len(graph["nodes"]))
+    model = gcn.build(gcn.Config(hidden=4), info)
+    params, _ = fitted(model, graph)
+    ends = graph["senders"], graph["receivers"]
+    hidden = np.maximum(oracle.gcn(graph["nodes"], params["layer_00"]["kernel"], *ends), 0)
+    expected = oracle.gcn(hidden, params["layer_01"]["kernel"], *ends)
+    given = graphs.sparse(graph) if sparse else graph
+    close(run.apply(model, {"params": params}, given, train=False), expected)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_gat_equals_equations_1_to_6(graph):
+    model = gat.build(gat.Config(hidden=4, heads=3, output_heads=2), INFO)
+    params, _ = fitted(model, graph)
+    ends = graph["senders"], graph["receivers"]
+    x, n = graph["nodes"], len(graph["nodes"])
+    for index, (heads, width) in enumerate(((3, 4), (2, 3))):
+        name = f"layer_{index:02d}"
+        kernel = params[f"{name}_from"]["kernel"].reshape(-1, heads, width)
+        x, weights = oracle.gat(x, kernel, params[name]["to"], params[name]["from"], *ends)
+        bias = params[f"{name}_bias"]
+        if index == 0:
+            x = x.reshape(n, -1) + bias
+            x = np.where(x > 0, x, np.exp(x) - 1)
+        np.testing.assert_allclose(weights.sum(-1), 1.0)
+    expected = x.mean(1) + params["layer_01_bias"]
+    close(run.apply(model, {"params": params}, graph, train=False), expected)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_gat_v2_equals_its_equation_7(graph):
+    model = gat.build(gat.Config(version=2, depth=1, output_heads=2), INFO)
+    params, _ = fitted(model, graph)
+    kernels = [params[f"layer_00_{r}"]["kernel"].reshape(-1, 2, 3) for r in ("from", "to")]
+    ends = graph["senders"], graph["receivers"]
+    out = oracle.gat_v2(graph["nodes"], *kernels, params["layer_00"]["score"], *ends)
+    expected = out.mean(1) + params["layer_00_bias"]
+    close(run.apply(model, {"params": params}, graph, train=False), expected)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("epsilon", ["zero", "learned"])
+def test_gin_equals_equations_4_1_and_4_2(graph, epsilon):
+    """In training: the batch norms see the graph itself."""
+    model = gin.build(gin.Config(hidden=4, depth=3, epsilon=epsilon, dropout_rate=0.0), INFO)
+    params, rest = fitted(model, graph, num_graphs=1)
+
+    def head(index, x):
+        dense = params[f"head_{index:02d}"]
+        return x.sum(0) @ dense["kernel"] + dense["bias"]
+
+    x = np.asarray(graph["nodes"], np.float64)
+    expected = head(0, x)
+    for index in (1, 2):
+        name, layers = f"layer_{index:02d}", []
+        for step in (0, 1):
+            dense, norm = params[f"{name}_dense_{step}"], params[f"{name}_norm_{step}"]
+            layers.append((dense["kernel"], dense["bias"], norm["scale"], norm["bias"]))
+        extra = params.get(f"{name}_epsilon", 0.0)
+        x = oracle.gin(x, layers, graph["senders"], graph["receivers"], extra)
+        expected = expected + head(index, x)
+    variables = {"params": params, **rest}
+    out, _ = run.jit(
+        lambda v, g: model.apply(v, g, 1, train=True, mutable=["batch_stats"])
+    )(variables, graph)  # fmt: skip
+    np.testing.assert_allclose(out[0], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_mpnn_equals_its_message_update_and_read_out(graph):
+    config = mpnn.Config(hidden=4, edge_hidden=6, steps=2, readings=1, head_hidden=5)
+    model = mpnn.build(config, INFO)
+    params, _ = fitted(model, graph, num_graphs=1)
+
+    def dense(x, layer):
+        return x @ np.asarray(layer["kernel"], np.float64) + layer["bias"]
+
+    network = [params["edge_network"][k][v] for k in ("hidden", "out") for v in ("kernel", "bias")]
+    cell = params["gru"]
+    gru = {g: (cell[f"i{g}"]["kernel"], cell[f"i{g}"]["bias"], cell[f"h{g}"]["kernel"])
+           for g in "rzn"} | {"hn_bias": cell["hn"]["bias"]}  # fmt: skip
+    h = np.maximum(dense(np.asarray(graph["nodes"], np.float64), params["input"]), 0)
+    for _ in range(2):
+        h = oracle.mpnn_step(
+            h, graph["edges"], network, params["message_bias"], gru,
+            graph["senders"], graph["receivers"],
+        )  # fmt: skip
+    lstm = params["set2set"]["lstm"]
+    gate = {g: np.asarray(lstm[f"h{g}"]["bias"], np.float64) for g in "ifgo"}
+    state = oracle.sigmoid(gate["i"]) * np.tanh(gate["g"])
+    query = oracle.sigmoid(gate["o"]) * np.tanh(state)
+    read = np.concatenate([query, oracle.set2set_attention(h, query)])
+    expected = dense(np.maximum(dense(read, params["head_hidden"]), 0), params["head"])
+    close(run.apply(model, {"params": params}, graph, num_graphs=1, train=False)[0], expected)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_rgcn_averages_by_relation(graph):
+    n = len(graph["nodes"])
+    model = rgcn.build(rgcn.Config(depth=1, hidden=4), INFO)
+    params, _ = fitted(model, graph)
+    x = np.asarray(graph["nodes"], np.float64) @ params["input"]["kernel"]
+    layer = params["layer_00"]
+    expected = x @ layer["self"]["kernel"] + layer["self"]["bias"]
+    for i in range(n):
+        for r in range(2 * graphs.RELATIONS):
+            here = (graph["receivers"] == i) & (graph["edge_type"] == r)
+            if here.any():
+                matrix = np.einsum("b,bij->ij", layer["coefficients"][r], layer["bases"])
+                expected[i] += x[graph["senders"][here]].mean(0) @ matrix
+    close(run.apply(model, {"params": params}, graph, train=False), expected)
+
+
+@pytest.mark.parametrize("aggregator", ["mean", "pool"])
+def test_sampling_every_neighbour_once_is_the_whole_neighbourhood(aggregator):
+    graph = graphs.graph(9, 0, isolated=1)
+    n = len(graph["nodes"])
+    info = Info({}, num_classes=3, num_features=5, num_nodes=n)
+    model = graphsage.build(graphsage.Config(aggregator=aggregator, hidden=4), info)
+    params, _ = fitted(model, graph)
+    near = [graph["senders"][graph["receivers"] == i] for i in range(n)]
+    widest = max(map(len, near))
+    table = np.stack([np.pad(row, (0, widest - len(row)), constant_values=-1) for row in near])
+    nodes = np.array([3, 8, 0], np.int32)
+    one = table[nodes]
+    two = np.where(one[..., None] >= 0, table[np.maximum(one, 0)], -1)
+    hops = tuple(a.astype(np.int32) for a in (nodes, one, two))
+    expected = run.apply(model, {"params": params}, graph, train=False)[nodes]
+    close(run.apply(model, {"params": params}, graph, train=False, hops=hops), expected)
+    with pytest.raises(ValueError, match="depth=2 needs as many hops, not 1"):
+        run.apply(model, {"params": params}, graph, train=False, hops=hops[:2])
+
+
+@pytest.mark.parametrize("scorer", ["distmult", "complex", "transe"])
+def test_scores_are_the_papers_and_the_same_from_both_sides(scorer):
+    info = Info({}, num_nodes=7, num_relations=2)
+    model = knowledge_graph.build(knowledge_graph.Config(scorer=scorer, width=6), info)
+    rng = np.random.default_rng(0)
+    head, relation, tail = rng.normal(size=(3, 5, 6)).astype("f4")
+    halves = [v[:, :3] + 1j * v[:, 3:] for v in (head, relation, tail)]
+    expected = {
+        "distmult": (head * relation * tail).sum(-1),
+        "complex": (halves[0] * halves[1] * halves[2].conj()).sum(-1).real,
+        "transe": -np.linalg.norm(head + relation - tail, axis=-1),
+    }[scorer]
+    for side, given, asked in (("tail", head, tail), ("head", tail, head)):
+        query = model.query(given, relation, side)
+        close(model.score(query, asked), expected)
+        close(np.diag(model.compare(query, asked)), expected)
