@@ -5,6 +5,7 @@
 PYTHON ?= python3
 CONFIG ?= configs/vision/vit_digits.py
 TOPOLOGY ?= v5e:4x4
+WORKERS ?= 2
 INSTALL = -m pip --python $@ install -qq --disable-pip-version-check --no-deps --require-hashes
 RUN = .venv-dev/bin/python
 # TensorFlow's start-up notes are for its own developers.
@@ -32,7 +33,7 @@ train: .venv/done ## train CONFIG (a ViT on scikit-learn's digits) and print its
 	@.venv/bin/python train.py --config=$(CONFIG)
 
 test: .venv-dev/done ## every test that needs no raw file and no accelerator, offline
-	$(RUN) -m pytest -m "not raw and not browser and not tpu" $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not raw and not browser and not tpu" $(ARGS)
 
 test-data: .venv-dev/done ## the tests on real raw files (set REPRISE_RAW_DIR)
 	@test -n "$$REPRISE_RAW_DIR" || { echo "Set REPRISE_RAW_DIR to the folder of raw files (README, Data)"; exit 2; }

@@ -12,7 +12,7 @@ from etils import epath
 
 from tools import parts
 from training import config as configs
-from training import files
+from training import files, folder
 from training.contracts import DataError
 
 
@@ -22,13 +22,20 @@ def workdir(values: Mapping[str, Any], given: str | None, fresh: bool) -> str:
     if values["smoke"] and given is None:
         # A smoke run proves the whole path every time; it has nothing worth resuming.
         chosen = f"runs/smoke/{values['name']}"
-        shutil.rmtree(chosen, ignore_errors=True)
+        _clear(epath.Path(chosen))
     files.check(epath.Path(chosen))
     if fresh and epath.Path(chosen).exists():
         return next(
             f"{chosen}-{n}" for n in itertools.count(2) if not epath.Path(f"{chosen}-{n}").exists()
         )
     return chosen
+
+
+def _clear(path: epath.Path) -> None:
+    """Removes a folder; raises ConfigError where a live run is in it."""
+    if path.exists() and jax.process_index() == 0:
+        folder.Lock(path).release()
+        shutil.rmtree(path, ignore_errors=True)
 
 
 # Of glibc's <malloc.h>.
@@ -62,11 +69,11 @@ def prepare(values: Mapping[str, Any]) -> None:
         runtime.preload()
 
 
-def check_restore(folder: str) -> None:
+def check_restore(workdir: str) -> None:
     """The last part of a smoke run: its checkpoint comes back as finite arrays."""
     import jax.numpy as jnp
 
-    restored = parts.restore(folder, "last")
+    restored = parts.restore(workdir, "last")
     for path, leaf in jax.tree_util.tree_leaves_with_path(restored.state.params):
         if not bool(jnp.all(jnp.isfinite(leaf))):
             raise DataError(f"{jax.tree_util.keystr(path)} is not finite after a restore")

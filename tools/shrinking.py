@@ -1,11 +1,16 @@
 """What --smoke makes of a config: the whole path in seconds on a CPU."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 
 from tools import find, resolve
+
+# Half of 224 pixels still divides by patches of 14 and 16.
+LARGE_IMAGE = 128
+_SIZED = re.compile(r"(resize|resize_small|center_crop|random_resized_crop):(\d+)(.*)")
 
 
 def shrink(full: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +55,18 @@ def _tiny_data(section: Mapping[str, Any], parts: int) -> dict[str, Any]:
         small["batch_size"] = parts * max(1, 8 // parts)
     if "packs" in small:
         small["packs"] = parts
+    for name in ("transforms", "eval_transforms"):
+        if name in small:
+            small[name] = tuple(map(_halved, small[name]))
     return small
+
+
+def _halved(transform: str) -> str:
+    """ "center_crop:112" of "center_crop:224"; small sizes stay."""
+    found = _SIZED.fullmatch(transform)
+    if found is None or int(found[2]) <= LARGE_IMAGE:
+        return transform
+    return f"{found[1]}:{int(found[2]) // 2}{found[3]}"
 
 
 def _tiny_optimizer(section: Mapping[str, Any]) -> dict[str, Any]:

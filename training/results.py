@@ -1,5 +1,6 @@
 """result.json: the number of a run with its interval, beside its baseline."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +10,11 @@ from scipy.special import stdtrit
 
 from training import config as configs
 from training.compiled import Selection
+from training.config import nearest
 from training.contracts import Pipeline
 from training.folder import number, read_json, write_json
+
+log = logging.getLogger("reprise")
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
@@ -31,6 +35,9 @@ def result(
 ) -> dict[str, Any]:
     """What result.json says, from the last `scalars` {"test/accuracy": value or [m]}."""
     baseline, train = config.baseline, config.train
+    if baseline.metric not in scalars:
+        near = nearest(baseline.metric, scalars) if scalars else "no evaluator runs at the end"
+        log.warning("baseline.metric is %r, which nothing measured: %s", baseline.metric, near)
     values = [number(v) for v in np.atleast_1d(scalars.get(baseline.metric, np.nan))]
     known = [v for v in values if v is not None]
     bounds = interval(known) if len(known) == len(values) else None

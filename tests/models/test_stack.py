@@ -1,6 +1,7 @@
 """A scan over layers is the loop, and rematerialisation the plain computation, with less kept."""
 
 import dataclasses
+from functools import cache
 
 import flax.linen as nn
 import jax
@@ -13,7 +14,7 @@ from models.vision import vit
 from tests.models import run
 from training.contracts import Info
 
-CONFIG = vit.Config(width=12, depth=3, heads=2, mlp_width=20, patch_size=4)
+CONFIG = vit.Config(width=12, depth=2, heads=2, mlp_width=20, patch_size=4)
 IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8, 3)), jnp.float32)
 
 
@@ -21,29 +22,42 @@ def model(**changes) -> vit.ViT:
     return vit.build(dataclasses.replace(CONFIG, **changes), Info({}, 5))
 
 
-def gradient_of(module: vit.ViT):
+@cache
+def parameters(scan: bool):
+    return run.params(model(scan_layers=scan), IMAGE)
+
+
+@cache
+def traced(module: vit.ViT):
+    """The gradient of a sum of squares with respect to the module's parameters."""
+
     def loss(params):
         rngs = {"dropout": jax.random.key(0)}
         return (module.apply({"params": params}, IMAGE, train=True, rngs=rngs) ** 2).sum()
 
-    return run.jit(jax.grad(loss))
+    return run.jit(jax.grad(loss)).trace(parameters(module.config.scan_layers))
+
+
+@cache
+def compiled(module: vit.ViT):
+    return traced(module).lower().compile()
 
 
 def gradient(module: vit.ViT, params):
-    return gradient_of(module)(params)
+    return compiled(module)(params)
 
 
 def close(a, b) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4), a, b)
 
 
-def jaxpr(module: vit.ViT, params) -> str:
-    return str(gradient_of(module).trace(params).jaxpr)
+def jaxpr(module: vit.ViT) -> str:
+    return str(traced(module).jaxpr)
 
 
 def test_scan_equals_loop_with_its_parameters_stacked() -> None:
     loop, scan = model(), model(scan_layers=True)
-    params = run.params(loop, IMAGE)
+    params = parameters(False)
     stacked = stack_layers(params)
     assert jax.tree.map(jnp.shape, stacked) == jax.tree.map(
         jnp.shape,
@@ -54,11 +68,11 @@ def test_scan_equals_loop_with_its_parameters_stacked() -> None:
         run.apply(scan, {"params": stacked}, IMAGE, train=False),
     )
     close(stack_layers(gradient(loop, params)), gradient(scan, stacked))
-    assert "scan[" in jaxpr(scan, stacked) and "scan[" not in jaxpr(loop, params)
+    assert "scan[" in jaxpr(scan) and "scan[" not in jaxpr(loop)
 
 
 def test_stacking_and_unstacking_are_inverse_at_any_depth() -> None:
-    tree = {"encoder": run.params(model(), IMAGE), "other": {"kernel": jnp.ones(2)}}
+    tree = {"encoder": parameters(False), "other": {"kernel": jnp.ones(2)}}
     back = unstack_layers(stack_layers(tree))
     assert jax.tree.structure(back) == jax.tree.structure(tree)
     jax.tree.map(np.testing.assert_array_equal, back, tree)
@@ -94,13 +108,13 @@ def test_layers_start_and_drop_independently(scan: bool) -> None:
 
 def test_attention_is_sown_alike_by_scan_and_loop() -> None:
     loop, scan = model(), model(scan_layers=True)
-    params = run.params(loop, IMAGE)
+    params = parameters(False)
     _, looped = run.apply(loop, {"params": params}, IMAGE, train=False, mutable=["intermediates"])
     _, scanned = run.apply(
         scan, {"params": stack_layers(params)}, IMAGE, train=False, mutable=["intermediates"]
     )
     layers = [
-        looped["intermediates"][f"layer_{i:02d}"]["attention"]["attention"][0] for i in range(3)
+        looped["intermediates"][f"layer_{i:02d}"]["attention"]["attention"][0] for i in range(2)
     ]
     close(jnp.stack(layers), scanned["intermediates"]["layers"]["attention"]["attention"][0])
 
@@ -110,24 +124,23 @@ def test_attention_is_sown_alike_by_scan_and_loop() -> None:
 def test_remat_equals_plain_and_recomputes(policy: str, scan: bool) -> None:
     """Same gradients; and the program with it computes dot products again in its backward pass."""
     plain, remat = model(scan_layers=scan), model(scan_layers=scan, remat=policy)
-    params = run.params(plain, IMAGE)
+    params = parameters(scan)
     close(gradient(plain, params), gradient(remat, params))
-    before, after = jaxpr(plain, params), jaxpr(remat, params)
+    before, after = jaxpr(plain), jaxpr(remat)
     assert "remat2[" not in before.replace("checkpoint[", "remat2[")
     assert "remat2[" in after.replace("checkpoint[", "remat2[")
     assert after.count("dot_general[") > before.count("dot_general[")
 
 
 def test_remat_policies_differ_in_what_they_recompute() -> None:
-    params = run.params(model(), IMAGE)
-    dots = {p: jaxpr(model(remat=p), params).count("dot_general[") for p in POLICIES}
+    dots = {p: jaxpr(model(remat=p)).count("dot_general[") for p in POLICIES}
     assert dots["full"] > dots["dots"]
 
 
 def test_remat_repeats_dropout_in_the_backward_pass() -> None:
     """Another mask when the layer is computed again would give another gradient."""
     rates = {"dropout_rate": 0.3, "stochastic_depth_rate": 0.5, "attention_dropout_rate": 0.3}
-    params = run.params(model(), IMAGE)
+    params = parameters(False)
     close(gradient(model(**rates), params), gradient(model(**rates, remat="full"), params))
 
 

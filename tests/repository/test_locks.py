@@ -19,7 +19,14 @@ from tests.conftest import ROOT
 PYPROJECT = ROOT / "pyproject.toml"
 PYTHONS = ("3.11", "3.12")
 # Lock -> the extras of pyproject.toml that it holds.
-LOCKS = {"base": (), "dev": ("dev",), "tpu": ("tpu",), "cuda": ("cuda",), "tpu-dev": ("tpu", "dev")}
+LOCKS = {
+    "base": (),
+    "dev": ("dev", "graphs"),
+    "graphs": ("graphs",),
+    "tpu": ("tpu",),
+    "cuda": ("cuda",),
+    "tpu-dev": ("tpu", "dev", "graphs"),
+}
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[\w.+!]+)(?: ; (?P<marker>[^\\]+?))?(?: \\)?")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")
 COMMENT = re.compile(r"    #( via( [\w\[\]., ()-]+)?|   [\w\[\]., ()-]+)")

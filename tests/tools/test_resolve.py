@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tools import find, resolve
+from tools import find, resolve, shrinking
 from training.config import differences
 from training.contracts import ConfigError
 
@@ -102,6 +102,18 @@ def test_smoke_shrinks_with_every_interval_different(values):
     assert len(set(intervals)) == len(intervals)
     assert full["model"]["width"] == 16 and full["smoke"]
     assert resolve.resolve(full) == full, "a smoke run's config.json repeats the smoke run"
+
+
+def test_smoke_halves_large_images_once():
+    values = resolve.load_file("configs/vision/resnet50_imagenet.py")
+    small = resolve.resolve(values, smoke=True)
+    assert tuple(small["data"]["eval_transforms"]) == (
+        "resize_small:128", "center_crop:112", "normalise",
+    )  # fmt: skip
+    again = resolve.resolve(small, smoke=True)
+    assert again["data"]["eval_transforms"] == small["data"]["eval_transforms"]
+    assert shrinking._halved("random_resized_crop:64,0.5") == "random_resized_crop:64,0.5"
+    assert shrinking._halved("random_resized_crop:224,0.05") == "random_resized_crop:112,0.05"
 
 
 def test_parts_are_found_by_their_path_alone():

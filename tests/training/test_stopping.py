@@ -84,7 +84,23 @@ def test_the_value_of_the_kept_weights_is_remembered():
     np.testing.assert_array_equal(stop, [True, True])
 
 
+def test_members_may_share_the_evaluation_of_the_best_mean():
+    """Of the means .5, .6, .55 the second is best, though member 1 was better at the third."""
+    init, rule = build(Select("val/accuracy", common=True), Stopping())
+    carry, kept = init(2), []
+    for values in ([0.5, 0.5], [0.8, 0.4], [0.4, 0.7]):
+        carry, better, _ = rule(carry, {"val/accuracy": np.array(values)})
+        kept.append(better.tolist())
+    assert kept == [[True, True], [True, True], [False, False]]
+    np.testing.assert_allclose(carry["best"], 0.6)
+
+
 WRONG = [
+    (
+        Select("val/a", common=True),
+        Stopping("patience", patience=3),
+        "train.select.common goes with train.stopping.rule='none'",
+    ),
     (Select(), Stopping("patiense"), "train.stopping.rule is 'patiense'.*patience"),
     (Select("val/a", "maximum"), Stopping(), "train.select.mode is 'maximum'"),
     (Select(), Stopping("patience", patience=3), "needs train.select.metric"),
