@@ -62,7 +62,7 @@ def _tiny_data(section: Mapping[str, Any], parts: int) -> dict[str, Any]:
 
 
 def _halved(transform: str) -> str:
-    """ "center_crop:112" of "center_crop:224"; small sizes stay."""
+    """The transform at half its size: center_crop:112 of center_crop:224; small ones stay."""
     found = _SIZED.fullmatch(transform)
     if found is None or int(found[2]) <= LARGE_IMAGE:
         return transform

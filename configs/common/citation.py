@@ -26,8 +26,8 @@ def evaluators(*pictures: str) -> tuple[dict[str, Any], ...]:
     )
 
 
-def gcn(dataset: str, value: float) -> dict[str, Any]:
-    """Every section of the table's GCN; `value` is the accuracy that it states."""
+def gcn(dataset: str, baseline: float) -> dict[str, Any]:
+    """Every section of the table's GCN; `baseline` is the accuracy that it states."""
     return {
         "model": {"name": "graph.gcn", "hidden": 16, "dropout_rate": 0.5},
         "data": data(dataset),
@@ -48,7 +48,7 @@ def gcn(dataset: str, value: float) -> dict[str, Any]:
         "baseline": {
             "kind": "published",
             "metric": "test/accuracy",
-            "value": value,
+            "value": baseline,
             "source": "arXiv:1609.02907, table 2",
             "protocol": "mean of 100 initialisations on Planetoid's split, stopped on validation "
             "loss, last weights",
@@ -57,8 +57,8 @@ def gcn(dataset: str, value: float) -> dict[str, Any]:
     }
 
 
-def gat(dataset: str, value: float, spread: float) -> dict[str, Any]:
-    """Every section of the table's GAT; `value` +- `spread` is the accuracy that it states."""
+def gat(dataset: str, baseline: float, spread: float) -> dict[str, Any]:
+    """Every section of the table's GAT; `baseline` +- `spread` is the accuracy that it states."""
     return {
         "model": {"name": "graph.gat", "hidden": 8, "heads": 8, "output_heads": 1},
         "data": data(dataset),
@@ -89,7 +89,7 @@ def gat(dataset: str, value: float, spread: float) -> dict[str, Any]:
         "baseline": {
             "kind": "published",
             "metric": "test/accuracy",
-            "value": value,
+            "value": baseline,
             "spread": {"kind": "seeds", "value": spread, "n": 100},
             "source": "arXiv:1710.10903, table 2",
             "protocol": "mean of 100 runs on Planetoid's split; patience 100 on validation loss or "

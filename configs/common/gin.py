@@ -6,8 +6,8 @@ from typing import Any
 EPOCH = 50
 
 
-def gin(dataset: str, arg: str, value: float, spread: float, **model: Any) -> dict[str, Any]:
-    """Every section; `arg` is "paper" or "validated", `value` +- `spread` is the table's."""
+def gin(dataset: str, arg: str, baseline: float, spread: float, **model: Any) -> dict[str, Any]:
+    """Every section; `arg` is "paper" or "validated", `baseline` +- `spread` is the table's."""
     if arg not in ("paper", "validated"):
         raise ValueError(f"{arg!r}: paper or validated")
     paper = arg == "paper"
@@ -53,7 +53,7 @@ def gin(dataset: str, arg: str, value: float, spread: float, **model: Any) -> di
         "baseline": {
             "kind": "published" if paper else "own",
             "metric": f"{tested}/accuracy",
-            "value": value if paper else None,
+            "value": baseline if paper else None,
             "spread": {"kind": "folds", "value": spread if paper else 0.0, "n": 10 * paper},
             "source": "arXiv:1810.00826, table 1" if paper else "",
             "protocol": "10 folds x 350 epochs x 50 updates; the epoch of the best mean over the "

@@ -14,7 +14,7 @@ from configs.common import citation
 
 def get_config() -> ConfigDict:
     """The values; the command line may change each of them."""
-    config = ConfigDict(citation.gat("pubmed", 0.79, 0.003))
+    config = ConfigDict(citation.gat("pubmed", baseline=0.79, spread=0.003))
     config.model.output_heads = 8
     config.optimizer.learning_rate = 0.01
     config.optimizer.weight_decay = 1e-3

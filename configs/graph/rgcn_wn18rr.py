@@ -13,6 +13,5 @@ from configs.common import wn18rr
 
 def get_config() -> ConfigDict:
     """The values; the command line may change each of them."""
-    return ConfigDict(
-        wn18rr.scorer("distmult", {"kind": "own"}, width=100, encoder="rgcn", depth=1)
-    )
+    baseline = {"kind": "own"}
+    return ConfigDict(wn18rr.scorer("distmult", baseline, width=100, encoder="rgcn", depth=1))

@@ -4,8 +4,8 @@ arXiv:1611.07308, table 1).
     python train.py --config=configs/graph/vgae_cora.py
 
 Expected: AUC 91.4 and average precision 92.6 % on 10 % of the edges and as many pairs without
-one (a redo of 30 runs has 90.6 / 89.8 AUC); 5 % are left for validation, which nothing reads here: 200 epochs, the last weights. Ten
-members, each with its own split, as the paper's later runs have it.
+one (a redo of 30 runs has 90.6 / 89.8 AUC); 5 % are left for validation, which chooses nothing: 200
+epochs, the last weights. Ten members, each with its own split, as the paper's later runs have it.
 """
 
 from ml_collections import ConfigDict
