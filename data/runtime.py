@@ -5,7 +5,10 @@ program start it in a thread while JAX traces.
 """
 
 import os
+import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,8 @@ def tensorflow() -> Any:
         # The notes of TensorFlow's start are for its own developers; its errors still show.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         try:
-            import tensorflow as tf
+            with _without("keras"):
+                import tensorflow as tf
         except ModuleNotFoundError as error:
             raise DataError(
                 f"real data needs TensorFlow, and {error.name} is not installed: run `make train` "
@@ -32,6 +36,23 @@ def tensorflow() -> Any:
             if tf.config.get_visible_devices(kind):
                 tf.config.set_visible_devices([], kind)
         return tf
+
+
+@contextmanager
+def _without(name: str) -> Generator[None]:
+    """As if a package were not installed, where it was not imported before.
+
+    TensorFlow tries Keras at its start and does without where there is none; nothing here uses it,
+    and it is half of the import.
+    """
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # ty: ignore[invalid-assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def preload() -> threading.Thread:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from scipy.special import stdtrit
 
 from training import config as configs
 from training.compiled import Selection
@@ -21,6 +20,8 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     """The t-interval of the mean of independent repeats; None for fewer than two."""
     if len(values) < 2:
         return None
+    from scipy.special import stdtrit  # half a second, which only the end of a run needs
+
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / np.sqrt(len(values))
     half = float(stdtrit(len(values) - 1, 0.5 + confidence / 2)) * error
     return mean - half, mean + half

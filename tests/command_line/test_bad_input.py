@@ -290,10 +290,13 @@ def test_checkpoint_does_not_fit_on_the_disk(program: Program, tmp_path: Path) -
     assert not (workdir / "result.json").exists()
 
 
-def test_raw_files_are_missing(program: Program, tmp_path: Path) -> None:
+def test_raw_files_are_missing(
+    in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = "--config=configs/vision/cnn_mnist.py"
-    folders = {"REPRISE_DATA_DIR": str(tmp_path / "data"), "REPRISE_RAW_DIR": str(tmp_path / "raw")}
-    ended = program("train.py", config, f"--workdir={tmp_path / 'run'}", **folders)
+    monkeypatch.setenv("REPRISE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("REPRISE_RAW_DIR", str(tmp_path / "raw"))
+    ended = in_process(config, f"--workdir={tmp_path / 'run'}")
     says = ("mnist", "sha256", "http", str(tmp_path / "raw" / "mnist"))
     refused(ended, BAD_DATA, *says)
 
@@ -320,19 +323,19 @@ FOLDER = (
 )  # fmt: skip
 
 
-def test_image_that_does_not_decode(program: Program, images: Path, tmp_path: Path) -> None:
+def test_image_that_does_not_decode(in_process: Run, images: Path, tmp_path: Path) -> None:
     """It is named and counted; the run stops, or goes on, as the config says."""
     config = f"--config=configs/vision/vit_folder.py:{images}"
-    argv = ("train.py", config, f"--workdir={tmp_path / 'run'}", *FOLDER)
-    refused(program(*argv), BAD_DATA, "7.png", "1 ")
-    ended = program(*argv, "--config.data.source.on_bad_image=skip")
-    assert ended.returncode == 0, ended.stderr
-    assert "7.png" in ended.stderr
+    argv = (config, f"--workdir={tmp_path / 'run'}", *FOLDER)
+    refused(in_process(*argv), BAD_DATA, "7.png", "1 ")
+    ended = in_process(*argv, "--config.data.source.on_bad_image=skip")
+    assert ended.code == 0, ended.err
+    assert "7.png" in ended.err
 
 
-def test_class_folder_without_images(program: Program, images: Path, tmp_path: Path) -> None:
+def test_class_folder_without_images(in_process: Run, images: Path, tmp_path: Path) -> None:
     for split in images.iterdir():
         (split / "empty").mkdir()
     config = f"--config=configs/vision/vit_folder.py:{images}"
-    ended = program("train.py", config, f"--workdir={tmp_path / 'run'}", *FOLDER)
+    ended = in_process(config, f"--workdir={tmp_path / 'run'}", *FOLDER)
     refused(ended, BAD_DATA, str(images), "/empty holds no image")

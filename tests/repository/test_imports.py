@@ -178,3 +178,15 @@ def test_importing_what_train_needs_leaves_tensorflow_out(program: Program) -> N
     done = program("-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["False"], sys.executable
+
+
+def test_tensorflow_starts_without_keras_which_stays_importable(program: Program) -> None:
+    """It is half of TensorFlow's import, and nothing here uses it."""
+    code = (
+        "import sys\nfrom data import runtime\ntf = runtime.tensorflow()\n"
+        "print('keras' in sys.modules, tf.constant(3).numpy())\n"
+        "import importlib.util\nprint(importlib.util.find_spec('keras') is not None)"
+    )
+    done = program("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "3", "True"]
