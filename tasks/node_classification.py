@@ -99,12 +99,12 @@ class NodeClassification:
             {"params": params, **mutable}, graph, train=False, mutable=["intermediates"]
         )
         found = {"embedding": [], "attention": []}
-        for path, leaf in jax.tree_util.tree_leaves_with_path(
-            sown, is_leaf=lambda node: isinstance(node, tuple) and len(node) == 1
+        # What is sown is a tuple, as long as often as its module sowed it.
+        for path, leaves in jax.tree_util.tree_leaves_with_path(
+            sown, is_leaf=lambda node: isinstance(node, tuple)
         ):
-            name = path[-1].key
-            if name in found:
-                found[name].append(leaf[0])
+            if path[-1].key in found:
+                found[path[-1].key] += leaves
         arrays = {}
         if found["embedding"]:
             arrays["embedding"] = found["embedding"][-1][batch["node"]].astype(jnp.float32)

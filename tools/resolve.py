@@ -65,7 +65,9 @@ def _called(path: Path, argument: str) -> dict[str, Any]:
         takes = inspect.signature(get_config).parameters
         if argument and not takes:
             raise ConfigError(f"{path} takes no argument, and {argument!r} follows its colon")
-        values = configs.plain(get_config(argument) if takes else get_config())
+        # Without a colon an argument that has a default has that, and another is "".
+        given = argument or any(p.default is p.empty for p in takes.values())
+        values = configs.plain(get_config(argument) if given else get_config())
     except ConfigError:
         raise
     except SyntaxError as error:

@@ -54,7 +54,7 @@ def gin(dataset: str, arg: str, baseline: float, spread: float, **model: Any) ->
             "kind": "published" if paper else "own",
             "metric": f"{tested}/accuracy",
             "value": baseline if paper else None,
-            "spread": {"kind": "folds", "value": spread if paper else 0.0, "n": 10 * paper},
+            "spread": {"kind": "folds", "value": spread, "n": 10} if paper else {},
             "source": "arXiv:1810.00826, table 1" if paper else "",
             "protocol": "10 folds x 350 epochs x 50 updates; the epoch of the best mean over the "
             "folds that are tested, which favours the number: see :validated"

@@ -28,6 +28,10 @@ def get_config() -> ConfigDict:
                 {"name": "embedding", "split": "test"},
             ),
             "train": {"steps": 200, "log_every": 20, "ensemble": 10, "ensemble_by": "vmap"},
-            "baseline": {"kind": "own", "metric": "test/accuracy"},
+            "baseline": {
+                "kind": "own",
+                "metric": "test/accuracy",
+                "protocol": "the two leaders' labels, 200 updates, last weights, 10 seeds",
+            },
         }
     )

@@ -13,5 +13,8 @@ from configs.common import wn18rr
 
 def get_config() -> ConfigDict:
     """The values; the command line may change each of them."""
-    baseline = {"kind": "own"}
+    baseline = {
+        "kind": "own",
+        "protocol": "filtered ranking, heads and tails, best validation weights",
+    }
     return ConfigDict(wn18rr.scorer("distmult", baseline, width=100, encoder="rgcn", depth=1))

@@ -133,6 +133,7 @@ class MoleculeNet:
             num_features=molecules.ATOM_FEATURES,
             num_edge_features=molecules.PAIR_FEATURES if pairs else molecules.BOND_FEATURES,
             num_targets=1,
+            max_nodes=self.table.most_nodes,
         )
 
     def _counts(self) -> dict[str, int]:

@@ -129,7 +129,12 @@ class TuGraphs:
         counts = {"train": train - held, "test": sizes.test}
         if held:
             counts["val"] = held
-        return Info(counts, num_classes=sizes.classes, num_features=sizes.tags)
+        return Info(
+            counts,
+            num_classes=sizes.classes,
+            num_features=sizes.tags,
+            max_nodes=sizes.most_nodes,
+        )
 
     def fake(self, seed: int, index: int) -> dict[str, Any]:
         """A small graph about as large as the data set's, and its "label" int32."""

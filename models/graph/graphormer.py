@@ -45,7 +45,8 @@ class Config:
       depth: layers.
       heads: attention heads.
       mlp_width: hidden width of the feed-forward networks.
-      max_nodes: of one graph; the output of a larger graph is NaN, which stops a run.
+      max_nodes: of one graph, no fewer than the data's largest has; where that is not known, the
+        output of a larger graph is NaN, which stops a run.
       max_degree: larger degrees count as this one.
       max_distance: larger distances count as this one, and longer paths end there.
       edge_features: whether the edges on a path count (c); else distances alone.
@@ -68,7 +69,7 @@ class Config:
 
 
 TINY = {
-    "width": 8, "depth": 2, "heads": 2, "mlp_width": 8, "max_nodes": 12, "max_degree": 4,
+    "width": 8, "depth": 2, "heads": 2, "mlp_width": 8, "max_degree": 4,
     "max_distance": 3,
 }  # fmt: skip
 _STD = 0.02
@@ -247,6 +248,10 @@ def build(config: Config, info: Any) -> Graphormer:
     compute_dtype(config.dtype)
     if config.width % config.heads:
         raise ValueError(f"model.width={config.width} is not divisible by {config.heads} heads")
+    if info.max_nodes > config.max_nodes:
+        raise ValueError(
+            f"model.max_nodes={config.max_nodes}: the data has a graph of {info.max_nodes} nodes"
+        )
     if config.edge_features and not info.num_edge_features:
         raise ValueError("model.edge_features=True needs edges with features: set it to False")
     return Graphormer(config, num_outputs(info))

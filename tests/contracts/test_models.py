@@ -98,7 +98,7 @@ OTHER: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "depth": (3, {}),
         "heads": (4, {}),
         "mlp_width": (9, {}),
-        "max_nodes": (13, {}),
+        "max_nodes": (65, {}),
         "max_degree": (5, {}),
         "max_distance": (4, {}),
         "edge_features": (False, {}),
