@@ -39,6 +39,8 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--readme", action="store_true", help="write README.md's table")
     arguments, _ = parser.parse(argv)
     topologies = [chips.topology(name) for name in arguments.slices.split(",")]
+    # Nothing but shapes is needed here, and libtpu would look for a TPU, at length.
+    jax.config.update("jax_platforms", "cpu")
     names = [name for name in needing() if arguments.only in name]
     if not names:
         raise ConfigError(f"--only={arguments.only}: no config that needs an accelerator has it")
