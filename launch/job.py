@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
+
 from launch import plan
 from tools import command_line, resolve
 from tools.find import ROOT
 from training import config as configs
-from training import folder
+from training import folder, mesh
 from training.contracts import ConfigError
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -76,11 +78,16 @@ def parser(prog: str, description: str) -> command_line.Parser:
     return made
 
 
-def describe(arguments: argparse.Namespace, overrides: Sequence[str], lock: str) -> Job:
-    """The job; raises ConfigError for a config or value that train.py would refuse."""
+def describe(
+    arguments: argparse.Namespace, overrides: Sequence[str], lock: str, devices: int
+) -> Job:
+    """The job on so many devices; raises ConfigError for what train.py would refuse on them."""
     if not arguments.config:
         raise ConfigError("--config is missing: python train.py --list shows all configs")
     values = resolve.resolve(resolve.load_file(arguments.config), overrides)
+    sizes = configs.typed(configs.Mesh, values["mesh"], "mesh")
+    batch = {"a batch": jax.ShapeDtypeStruct((values["data"]["batch_size"],), bool)}
+    mesh.check_batch(batch, mesh.abstract(sizes, devices), 0)
     run = f"{values['name']}-{configs.fingerprint(values)}"
     slug = re.sub("[^a-z0-9]+", "-", run.rpartition("/")[2].lower()).strip("-")
     name = arguments.name or slug[-NAME_LENGTH:].lstrip("-0123456789")

@@ -33,7 +33,6 @@ import pytest  # noqa: E402
 
 from tests.offline import sitecustomize  # noqa: E402, F401  (importing it is what blocks the network)
 
-
 # They take a minute each: begun last, one of them would keep one worker busy alone.
 LONG = ("test_meshes.py", "test_two.py", "test_torture.py", "test_kills.py", "test_bad_input.py")
 

@@ -68,7 +68,7 @@ def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
         # Other processes may never come to where JAX would wait for them on the way out.
         at_once = isinstance(error, HungError)
     except KeyboardInterrupt:
-        print("error: interrupted; the last checkpoint is kept", file=sys.stderr)
+        print("error: interrupted; what was saved is kept", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         # Whoever read our output has left; nothing more can be said to them.
