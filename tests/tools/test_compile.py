@@ -245,3 +245,10 @@ def test_nothing_else_looks_for_libtpu(program):
     if importlib.util.find_spec("libtpu") is None:
         assert done.stdout.strip() == "[]"
     assert ahead.ENVIRONMENT["ALLOW_MULTIPLE_LIBTPU_LOAD"] == "1"
+
+
+def test_more_than_a_device_has_does_not_fit_even_where_it_compiles():
+    found = {"fits": True, "memory": {"all": 17.0}}
+    assert compiling._within(found, 16.0) == {**found, "fits": False, "memory_limit": 16.0}
+    assert compiling._within(found, 17.0) == found
+    assert compiling._within(found, 0.0) == found, "a device whose memory is not known"
