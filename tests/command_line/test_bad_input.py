@@ -260,7 +260,7 @@ def test_disk_is_full(name: str, program: Program, tmp_path: Path) -> None:
 
 def test_disk_has_room_again(in_process: Run, program: Program, tmp_path: Path) -> None:
     """The same command goes on where the last checkpoint stands, and ends well."""
-    argv = (CONFIG, "--smoke", f"--workdir={tmp_path / 'run'}")
+    argv = (CONFIG, "--smoke", f"--workdir={tmp_path / 'run'}", "--config.model.name=vision.cnn")
     full = tmp_path / "run" / "result.json.partial"
     full.parent.mkdir()
     full.symlink_to("/dev/full")
