@@ -108,9 +108,30 @@ def describe(
             f"--config={path} is not shipped, as it lies outside of the repository or git ignores "
             "it: put it below configs/"
         )
+    _check_reachable(arguments, set(files))
     config = arguments.config.replace(str(path), str(relative), 1)
     given = (f"--config={config}", *(f"--config.{override}" for override in overrides))
     return Job(name, f"runs/{run}", given, lock, tuple(files))
+
+
+def _check_reachable(arguments: argparse.Namespace, files: set[Path]) -> None:
+    """Raises ConfigError for data or a config's argument that only this machine has."""
+    data = arguments.data
+    if data and "://" not in data and not Path(data).is_absolute():
+        raise ConfigError(
+            f"--data={data} is relative to nothing on the machines of the job: give a bucket "
+            "(gs://...) or a folder of theirs (/...)"
+        )
+    argument = arguments.config.partition(":")[2]
+    given = Path(argument).expanduser()
+    if "/" in argument and given.exists():
+        inside = given.absolute().is_relative_to(ROOT)
+        relative = given.absolute().relative_to(ROOT) if inside else given
+        if given.is_absolute() or not any(f.is_relative_to(relative) for f in files):
+            raise ConfigError(
+                f"--config={arguments.config}: {given} is not shipped, so the job would not find "
+                "it: put it into the repository, or into a bucket"
+            )
 
 
 def bucket(text: str | None, flag: str = "--bucket") -> str:

@@ -92,7 +92,7 @@ def make(
         "--ntasks-per-node=1",
         f"--gpus-per-node={gpus}",
         *options,
-        f"--output={log}",
+        f"--output={shlex.quote(str(log))}",
         "--open-mode=append",
         "--requeue",
         "--dependency=singleton",

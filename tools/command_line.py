@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -60,6 +61,8 @@ class Parser(argparse.ArgumentParser):
 def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Calls `run(argv)` and exits: its return value, or the code of what it raised."""
     sys.unraisablehook = quiet(sys.unraisablehook)
+    # From here on an interruption is caught below, after what it passes on its way has cleaned up.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     at_once = False
     try:
         code = run(sys.argv[1:]) or 0

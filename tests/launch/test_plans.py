@@ -110,6 +110,8 @@ def test_what_is_missing_is_named(
         ((CONFIG, "--spot", "--reserved"), "exclude each other"),
         ((CONFIG, "--topology=7x:2x2x1"), "launch.gke"),
         ((CONFIG, "--sopt"), "'--spot'"),
+        ((CONFIG, "--data=raw"), "--data=raw is relative"),
+        ((f"--config=configs/vision/vit_folder.py:{Path(__file__).parent}",), "is not shipped"),
     ],
 )
 def test_what_is_wrong_is_said_before_it_is_paid(
@@ -165,7 +167,7 @@ def test_a_config_that_is_not_shipped(launch: Launcher, tmp_path: Path) -> None:
 
 
 def described(*overrides: str, lock: str = "tpu") -> job.Job:
-    arguments = argparse.Namespace(config=CONFIG.partition("=")[2], name=None)
+    arguments = argparse.Namespace(config=CONFIG.partition("=")[2], name=None, data=None)
     return job.describe(arguments, overrides, lock, 16)
 
 

@@ -215,6 +215,7 @@ def test_mesh_is_read_from_the_command_line():
         (["--mesh=fsdp=1", "--best-mesh"], "--mesh and --best-mesh exclude each other"),
         (["--topology=v5e:4x4", "--topologies=all"], "exclude each other"),
         (["--topolgy=v5e:4x4"], "did you mean"),
+        (["--topology="], "such as v5e:4x4"),
     ],
 )
 def test_a_wrong_argument_is_one_line(argv, message):
