@@ -5,6 +5,11 @@ Builds the parts of the config and hands them to training.loop.fit; a run that w
 where it was, and a run that is done prints its table again. README.md has the rest.
 """
 
+from tools import early
+
+if __name__ == "__main__":
+    early.handle()
+
 import dataclasses
 import os
 import shlex

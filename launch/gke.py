@@ -17,7 +17,7 @@ from launch import job as jobs
 from launch import plan as plans
 from launch import slices
 from launch.plan import Plan
-from tools import command_line
+from tools import chips, command_line
 from tools.find import ROOT
 from training.contracts import ConfigError
 
@@ -39,7 +39,7 @@ def run(argv: Sequence[str]) -> int:
     arguments, overrides = parser.parse(argv)
     jobs.need(arguments, "config", "topology", "project", "zone", "cluster", "bucket")
     made = make(
-        jobs.describe(arguments, overrides, "tpu"),
+        jobs.describe(arguments, overrides, "tpu", chips.topology(arguments.topology).num_devices),
         slices.parse(arguments.topology),
         where=(
             f"--cluster={arguments.cluster}",

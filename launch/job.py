@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
+
 from launch import plan
 from tools import command_line, resolve
 from tools.find import ROOT
 from training import config as configs
-from training import folder
+from training import folder, mesh
 from training.contracts import ConfigError
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -76,11 +78,16 @@ def parser(prog: str, description: str) -> command_line.Parser:
     return made
 
 
-def describe(arguments: argparse.Namespace, overrides: Sequence[str], lock: str) -> Job:
-    """The job; raises ConfigError for a config or value that train.py would refuse."""
+def describe(
+    arguments: argparse.Namespace, overrides: Sequence[str], lock: str, devices: int
+) -> Job:
+    """The job on so many devices; raises ConfigError for what train.py would refuse on them."""
     if not arguments.config:
         raise ConfigError("--config is missing: python train.py --list shows all configs")
     values = resolve.resolve(resolve.load_file(arguments.config), overrides)
+    sizes = configs.typed(configs.Mesh, values["mesh"], "mesh")
+    batch = {"a batch": jax.ShapeDtypeStruct((values["data"]["batch_size"],), bool)}
+    mesh.check_batch(batch, mesh.abstract(sizes, devices), 0)
     run = f"{values['name']}-{configs.fingerprint(values)}"
     slug = re.sub("[^a-z0-9]+", "-", run.rpartition("/")[2].lower()).strip("-")
     name = arguments.name or slug[-NAME_LENGTH:].lstrip("-0123456789")
@@ -101,9 +108,30 @@ def describe(arguments: argparse.Namespace, overrides: Sequence[str], lock: str)
             f"--config={path} is not shipped, as it lies outside of the repository or git ignores "
             "it: put it below configs/"
         )
+    _check_reachable(arguments, set(files))
     config = arguments.config.replace(str(path), str(relative), 1)
     given = (f"--config={config}", *(f"--config.{override}" for override in overrides))
     return Job(name, f"runs/{run}", given, lock, tuple(files))
+
+
+def _check_reachable(arguments: argparse.Namespace, files: set[Path]) -> None:
+    """Raises ConfigError for data or a config's argument that only this machine has."""
+    data = arguments.data
+    if data and "://" not in data and not Path(data).is_absolute():
+        raise ConfigError(
+            f"--data={data} is relative to nothing on the machines of the job: give a bucket "
+            "(gs://...) or a folder of theirs (/...)"
+        )
+    argument = arguments.config.partition(":")[2]
+    given = Path(argument).expanduser()
+    if "/" in argument and given.exists():
+        inside = given.absolute().is_relative_to(ROOT)
+        relative = given.absolute().relative_to(ROOT) if inside else given
+        if given.is_absolute() or not any(f.is_relative_to(relative) for f in files):
+            raise ConfigError(
+                f"--config={arguments.config}: {given} is not shipped, so the job would not find "
+                "it: put it into the repository, or into a bucket"
+            )
 
 
 def bucket(text: str | None, flag: str = "--bucket") -> str:

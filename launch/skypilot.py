@@ -19,7 +19,7 @@ from launch import job as jobs
 from launch import plan as plans
 from launch import slices
 from launch.plan import Plan
-from tools import command_line
+from tools import chips, command_line
 from training.contracts import ConfigError
 
 # SkyPilot names the nodes; JAX is told which of them is the first, how many and which one it is.
@@ -46,9 +46,15 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError("give --topology=v5e:4x4 for TPUs, or --gpus=H100:8 for GPUs")
     if arguments.nodes < 1 or (arguments.topology and arguments.nodes > 1):
         raise ConfigError(f"--nodes={arguments.nodes}: at least 1, and only with --gpus more")
+    if arguments.topology:
+        accelerators = tpus(slices.parse(arguments.topology))
+        lock, devices = "tpu", chips.topology(arguments.topology).num_devices
+    else:
+        accelerators = gpus(arguments.gpus)
+        lock, devices = "cuda", arguments.nodes * int(arguments.gpus.partition(":")[2])
     made = make(
-        jobs.describe(arguments, overrides, "tpu" if arguments.topology else "cuda"),
-        tpus(slices.parse(arguments.topology)) if arguments.topology else gpus(arguments.gpus),
+        jobs.describe(arguments, overrides, lock, devices),
+        accelerators,
         nodes=arguments.nodes,
         bucket=jobs.bucket(arguments.bucket),
         infra=arguments.infra or "",

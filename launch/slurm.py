@@ -9,6 +9,7 @@ time is over, and when the job is preempted, the training saves and exits 75; th
 into the queue and on from there. Of several jobs of one config only one runs at a time.
 """
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from training.contracts import ConfigError
 
 # Long enough to write a checkpoint before Slurm ends the job.
 WARNING_SECONDS = 300
+_TIME = re.compile(r"(\d+-)?\d+(:\d\d){0,2}")
 
 BATCH = """\
 #!/usr/bin/env bash
@@ -55,7 +57,11 @@ def run(argv: Sequence[str]) -> int:
     for name in ("nodes", "gpus"):
         if getattr(arguments, name) < 1:
             raise ConfigError(f"--{name}={getattr(arguments, name)}: at least 1")
-    job = jobs.describe(arguments, overrides, "cuda")
+    if arguments.time and not _TIME.fullmatch(arguments.time):
+        raise ConfigError(
+            f"--time={arguments.time}: minutes, hours:minutes:seconds or days-hours:minutes:seconds"
+        )
+    job = jobs.describe(arguments, overrides, "cuda", arguments.nodes * arguments.gpus)
     options = [
         f"--{name}={getattr(arguments, name)}"
         for name in ("time", "partition", "account")
@@ -86,7 +92,7 @@ def make(
         "--ntasks-per-node=1",
         f"--gpus-per-node={gpus}",
         *options,
-        f"--output={log}",
+        f"--output={shlex.quote(str(log))}",
         "--open-mode=append",
         "--requeue",
         "--dependency=singleton",

@@ -24,7 +24,7 @@ from launch import job as jobs
 from launch import plan as plans
 from launch import slices
 from launch.plan import Plan
-from tools import command_line
+from tools import chips, command_line
 from tools.find import ROOT
 from training.contracts import ConfigError, PreemptedError
 
@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     if arguments.spot and arguments.reserved:
         raise ConfigError("--spot and --reserved exclude each other")
     made = make(
-        jobs.describe(arguments, overrides, "tpu"),
+        jobs.describe(arguments, overrides, "tpu", chips.topology(arguments.topology).num_devices),
         slices.parse(arguments.topology),
         where=(f"--project={arguments.project}", f"--zone={arguments.zone}"),
         bucket=jobs.bucket(arguments.bucket),

@@ -33,6 +33,14 @@ import pytest  # noqa: E402
 
 from tests.offline import sitecustomize  # noqa: E402, F401  (importing it is what blocks the network)
 
+# They take a minute each: begun last, one of them would keep one worker busy alone.
+LONG = ("test_meshes.py", "test_two.py", "test_torture.py", "test_kills.py", "test_bad_input.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first; the rest stay in their order."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 class Program(Protocol):
     """What the fixture `program` gives."""

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -60,6 +61,8 @@ class Parser(argparse.ArgumentParser):
 def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Calls `run(argv)` and exits: its return value, or the code of what it raised."""
     sys.unraisablehook = quiet(sys.unraisablehook)
+    # From here on an interruption is caught below, after what it passes on its way has cleaned up.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     at_once = False
     try:
         code = run(sys.argv[1:]) or 0
@@ -68,7 +71,7 @@ def main(run: Callable[[Sequence[str]], int | None]) -> NoReturn:
         # Other processes may never come to where JAX would wait for them on the way out.
         at_once = isinstance(error, HungError)
     except KeyboardInterrupt:
-        print("error: interrupted; the last checkpoint is kept", file=sys.stderr)
+        print("error: interrupted; what was saved is kept", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         # Whoever read our output has left; nothing more can be said to them.

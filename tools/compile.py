@@ -36,8 +36,8 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="a JSON object in place of the table")
     arguments, overrides = parser.parse(argv)
     _check(arguments)
-    names = arguments.topologies or arguments.topology
-    asked = targets(SLICES if names == "all" else names.split(",")) if names else []
+    names = arguments.topology if arguments.topologies is None else arguments.topologies
+    asked = targets(SLICES if names == "all" else names.split(",")) if names is not None else []
     if asked:
         # Before anything looks for devices, which would start libtpu without being told its place.
         ahead.prepare()

@@ -79,7 +79,7 @@ def report(
     stacked = compiled.stacked_specs(compiled.pipeline.specs[0])
     began, worked = time.perf_counter(), time.process_time()
     traced = compiled.trace_update(stacked)
-    update = _compile(compiled, traced, totals)
+    update = _within(_compile(compiled, traced, totals), target.memory)
     seconds, cores = time.perf_counter() - began, time.process_time() - worked
     found: dict[str, Any] = {
         "name": values["name"],
@@ -135,6 +135,17 @@ def _compile(compiled: Compiled, traced: Any, totals: Mapping[str, int]) -> dict
         "text": executable.as_text(),
         "xla": _first(executable.cost_analysis()),
     }
+
+
+def _within(found: dict[str, Any], capacity: float) -> dict[str, Any]:
+    """`found`, which does not fit where its parts are together more than a device has.
+
+    The compiler lets such a program pass when not all of it is there at once; with what the runtime
+    itself needs, nobody should pay for a slice to find out.
+    """
+    if found["fits"] and found["memory"]["all"] > capacity > 0:
+        return {**found, "fits": False, "memory_limit": capacity}
+    return found
 
 
 def _first(analysis: Any) -> Mapping[str, float]:

@@ -14,7 +14,7 @@ from training import checkpoint, mesh, nonfinite, optimizers
 from training import config as configs
 from training.compiled import Compiled, Selection
 from training.config import Settings
-from training.contracts import Algorithm, ConfigError, Evaluator, Pipeline, TrainState
+from training.contracts import Algorithm, ConfigError, DataError, Evaluator, Pipeline, TrainState
 from training.folder import read_json
 
 
@@ -218,7 +218,7 @@ def _checkpoint_step(checkpoints: checkpoint.Checkpoints, which: str, workdir: s
         )
     fault = checkpoints.fault(int(which))
     if fault:
-        raise ConfigError(f"--checkpoint={which} is damaged: {fault}")
+        raise DataError(f"--checkpoint={which} is damaged: {fault}")
     return int(which)
 
 

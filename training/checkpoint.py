@@ -168,6 +168,12 @@ class Checkpoints:
                 "bring one back from a copy, or begin anew with --fresh"
             )
         passed = [step for step in steps if good is not None and step > good]
+        for step in passed:
+            if step in unsigned:
+                log.warning(
+                    "checkpoint %s has no manifest, as of a process that died in the save: %s is "
+                    "used", step, good,
+                )  # fmt: skip
         if passed and not self.read_only:
             for step in passed:
                 manifest.set_aside(self.folder, step)
@@ -200,8 +206,11 @@ class Checkpoints:
 
     def shapes(self, step: int) -> dict[str, Any]:
         """What a checkpoint's state holds, as nested dicts of what has a shape and a dtype."""
-        with closing(ocp.PyTreeCheckpointHandler()) as handler:
-            return handler.metadata(self.folder / str(step) / "state").tree
+        try:
+            with closing(ocp.PyTreeCheckpointHandler()) as handler:
+                return handler.metadata(self.folder / str(step) / "state").tree
+        except (ValueError, KeyError, FileNotFoundError, TypeError, AttributeError) as error:
+            raise self._unreadable(step, error) from error
 
     def restore_some(self, step: int, state: Any) -> Any:
         """Some arrays of a state: nested dicts of ShapeDtypeStruct with their shardings."""
@@ -213,10 +222,11 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))
         except (ValueError, KeyError, FileNotFoundError, TypeError) as error:
-            first = str(error).splitlines()[0][:200]
-            raise DataError(
-                f"checkpoint {self.folder / str(step)} cannot be restored: {first}"
-            ) from error
+            raise self._unreadable(step, error) from error
+
+    def _unreadable(self, step: int, error: Exception) -> DataError:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return DataError(f"checkpoint {self.folder / str(step)} cannot be restored: {first}")
 
 
 def abstract(shapes: Any, shardings: Any) -> Any:

@@ -22,7 +22,7 @@ from etils import epath
 
 from training import config as configs
 from training import determinism, files
-from training.contracts import ConfigError, DiskError
+from training.contracts import ConfigError, DataError, DiskError
 from training.figures import save
 
 # A resumed run may differ from its folder's config in these: where it runs and what it writes.
@@ -291,9 +291,17 @@ def append(path: epath.Path, line: Mapping[str, Any]) -> int:
 
 
 def cut(path: epath.Path, length: int) -> None:
-    """Cuts a file to `length` bytes; what a checkpoint did not know will be written again."""
-    if not path.exists():
-        return
-    if Path(path).stat().st_size > length:
+    """Cuts a file to `length` bytes; what a checkpoint did not know will be written again.
+
+    Raises:
+      DataError: the file is shorter: lines that the checkpoint knew are missing.
+    """
+    size = Path(path).stat().st_size if path.exists() else 0
+    if size < length:
+        raise DataError(
+            f"{path} has {size} bytes, and the checkpoint knew {length}: lines are missing; bring "
+            "the file back from a copy, or begin anew with --fresh"
+        )
+    if size > length:
         with Path(path).open("r+b") as file:
             file.truncate(length)

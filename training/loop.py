@@ -315,6 +315,7 @@ class Run:
     def end(self) -> dict[str, Any]:
         """Tests the chosen weights, saves, and writes result.json and report.html."""
         self.save()
+        self.guard.tell(self.step)
         state = self.compiled.chosen(self.state, self.selection)
         with self.watchdog.rest():
             scalars = self.evaluations.test(state, self.record)

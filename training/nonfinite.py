@@ -50,6 +50,7 @@ class Guard:
     def __init__(self, folder: epath.Path, compiled: Compiled) -> None:
         self.folder, self.compiled, self.train = folder, compiled, compiled.train
         self._reported = ""
+        self._refused = 0
 
     def refused(
         self, state: TrainState, step: int, offset: int, rollbacks: int, means: Mapping[str, Mean]
@@ -61,10 +62,12 @@ class Guard:
           DivergedError: it is the end.
         """
         train = self.train
+        self._refused += int(np.max(np.asarray(means["nonfinite"].total)))
         if train.nonfinite != "skip" or not self._reported:
             first = step - train.steps_per_call + offset
             batch = first * self.compiled.algorithm.batches_per_update
-            self._reported = report(self.folder, self.compiled, state, step, batch, means)
+            folder = self.folder / "nonfinite" / (f"rollback_{rollbacks}" if rollbacks else "")
+            self._reported = report(folder, self.compiled, state, step, batch, means)
         if train.nonfinite == "skip":
             return
         if train.nonfinite == "rollback" and rollbacks < train.max_rollbacks:
@@ -76,6 +79,14 @@ class Guard:
             "train.nonfinite='skip' or 'rollback'"
         )
 
+    def tell(self, steps: int) -> None:
+        """Warns at the end of a run whose updates were refused."""
+        if self._refused:
+            log.warning(
+                "%d updates were refused as not finite, of a run of %d (see %s)",
+                self._refused, steps, self._reported,
+            )  # fmt: skip
+
 
 def report(
     folder: epath.Path,
@@ -85,10 +96,10 @@ def report(
     first_batch: int,
     means: Mapping[str, Mean],
 ) -> str:
-    """Writes nonfinite/step_<step>.json and .npz and returns the path of the former.
+    """Writes step_<step>.json and .npz and returns the path of the former.
 
     Args:
-      folder: the run's.
+      folder: where; one for each rollback, as they come back to the same steps.
       compiled: of the run.
       state: the run's now, one call later at most: where the update was refused its parameters are
         those of the refused step, but for that call.
@@ -104,7 +115,7 @@ def report(
             break
         found = bad_arrays(compiled, state, updates[number])
         chosen, bad = (number, found) if found else (chosen, bad)
-    path = folder / "nonfinite" / f"step_{step - calls + 1 + chosen:08d}.json"
+    path = folder / f"step_{step - calls + 1 + chosen:08d}.json"
     total = np.atleast_1d(means["nonfinite"].total)
     if jax.process_index() == 0:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ and by nothing else: a scan over a split depth would gather all of its layers at
 """
 
 import difflib
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from training.contracts import ConfigError
 from training.mesh import AXES, BATCH_AXES, path_name
 
 Rules = Sequence[Sequence[Any]]
+log = logging.getLogger("reprise")
 
 # Below this many elements of one layer an array is cheaper to keep whole than to gather.
 SMALLEST_SHARDED = 2**14
@@ -78,6 +80,7 @@ def place(shapes: Any, mesh: jax.sharding.Mesh, rules: Rules = (), leading: int 
                 return followed
         return _own(name, shape, mesh, rules, leading)
 
+    _warn_of_undivided(arrays, mesh, rules, leading)
     specs = [NamedSharding(mesh, one(name, shape)) for name, shape in arrays]
     return jax.tree_util.tree_unflatten(tree, specs)
 
@@ -126,18 +129,43 @@ def _own(
         rule = ("carry/rollout", BATCH_AXES, *(None,) * (len(shape) - first - 1))
         return _ruled(name, shape, mesh, rule, "data x fsdp")
     axes: list[Any] = [None] * len(shape)
-    if mesh.shape["tensor"] > 1:
-        for pattern, *split in TENSOR_RULES:
-            whole = len(split) == len(shape) - first and re.search(pattern, name)
-            if whole and _divides(shape[first:], split, mesh):
-                axes[first:] = split
-                break
+    split = _tensor_rule(name, shape[first:]) if mesh.shape["tensor"] > 1 else None
+    if split and _divides(shape[first:], split, mesh):
+        axes[first:] = split
     fsdp = mesh.shape["fsdp"]
     if fsdp > 1 and math.prod(shape[first:]) >= SMALLEST_SHARDED:
         free = [d for d in range(first, len(shape)) if axes[d] is None and shape[d] % fsdp == 0]
         if free:
             axes[max(free, key=lambda d: shape[d])] = "fsdp"
     return _spec(axes)
+
+
+def _tensor_rule(name: str, shape: Sequence[int]) -> Sequence[Any] | None:
+    """The axes of the first of TENSOR_RULES that fits a path and its number of dimensions."""
+    return next(
+        (axes for pattern, *axes in TENSOR_RULES
+         if len(axes) == len(shape) and re.search(pattern, name)), None,
+    )  # fmt: skip
+
+
+def _warn_of_undivided(
+    arrays: Sequence[tuple[str, tuple[int, ...]]], mesh: Any, rules: Rules, leading: int
+) -> None:
+    """Names the parameters that a Transformer's tensor axis was to split and does not divide."""
+    kept = []
+    for name, shape in arrays:
+        own = shape[leading + name.split("/").count(SCANNED) :]
+        split = _tensor_rule(name, own)
+        large = name.startswith("params/") and math.prod(own) >= SMALLEST_SHARDED
+        if large and split and _rule(name, rules) is None and not _divides(own, split, mesh):
+            kept.append(f"{name.removeprefix('params/')} ({_shape(shape)})")
+    if kept:
+        more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+        log.warning(
+            "mesh.tensor=%d does not divide the heads or units of %s%s: they are kept whole, and "
+            "every device of the axis computes all of them",
+            mesh.shape["tensor"], ", ".join(kept[:3]), more,
+        )  # fmt: skip
 
 
 def _ruled(

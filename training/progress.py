@@ -25,7 +25,7 @@ def setup_logging() -> None:
 
 def show(scalars: Mapping[str, Any]) -> str:
     """'loss 0.712  accuracy 0.7931' of a record line."""
-    hidden = ("step", "split", "nonfinite")
+    hidden = ("step", "split") if scalars.get("nonfinite") else ("step", "split", "nonfinite")
     parts = [
         f"{k} {v:.4g}"
         for k, v in scalars.items()

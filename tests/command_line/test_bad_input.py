@@ -260,7 +260,7 @@ def test_disk_is_full(name: str, program: Program, tmp_path: Path) -> None:
 
 def test_disk_has_room_again(in_process: Run, program: Program, tmp_path: Path) -> None:
     """The same command goes on where the last checkpoint stands, and ends well."""
-    argv = (CONFIG, "--smoke", f"--workdir={tmp_path / 'run'}")
+    argv = (CONFIG, "--smoke", f"--workdir={tmp_path / 'run'}", "--config.model.name=vision.cnn")
     full = tmp_path / "run" / "result.json.partial"
     full.parent.mkdir()
     full.symlink_to("/dev/full")
@@ -339,3 +339,14 @@ def test_class_folder_without_images(in_process: Run, images: Path, tmp_path: Pa
     config = f"--config=configs/vision/vit_folder.py:{images}"
     ended = in_process(config, f"--workdir={tmp_path / 'run'}", *FOLDER)
     refused(ended, BAD_DATA, str(images), "/empty holds no image")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_while_it_imports(number: int, code: int, tmp_path: Path) -> None:
+    """The first import of another's package sends it."""
+    (tmp_path / "etils.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    argv = [sys.executable, str(ROOT / "train.py"), CONFIG]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr == "error: stopped before the run began; what was saved before is kept\n"

@@ -79,7 +79,10 @@ def test_a_config_json_repeats_the_run(in_process: Run, finished: Path, tmp_path
 
 
 def test_overrides_reach_the_run(in_process: Run, tmp_path: Path) -> None:
-    changes = ("train.steps=4", "train.seed=7", "optimizer.name=lion", "data.source.split_seed=3")
+    changes = (
+        "train.steps=4", "train.seed=7", "optimizer.name=lion", "data.source.split_seed=3",
+        "model.name=vision.cnn",
+    )  # fmt: skip
     argv = [f"--config.{change}" for change in changes]
     ended = in_process(CONFIG, "--smoke", f"--workdir={tmp_path / 'run'}", *argv)
     assert ended.code == 0, ended.err
@@ -126,7 +129,8 @@ def test_an_ensemble_reports_every_member(in_process: Run, tmp_path: Path) -> No
 
 
 def test_it_runs_on_eight_devices(program: Program, tmp_path: Path) -> None:
-    argv = ("train.py", CONFIG, "--smoke", f"--workdir={tmp_path / 'run'}", "--config.mesh.fsdp=2")
+    small = ("--config.model.name=vision.cnn", "--config.mesh.fsdp=2")
+    argv = ("train.py", CONFIG, "--smoke", f"--workdir={tmp_path / 'run'}", *small)
     ended = program(*argv, devices=8)
     assert ended.returncode == 0, ended.stderr
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())

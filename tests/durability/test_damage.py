@@ -57,12 +57,24 @@ def test_a_manifest_that_was_cut(folder, caplog):
     assert "checkpoint 3 is damaged (3.sha256 is not JSON)" in caplog.text
 
 
-def test_half_written_without_a_manifest(folder):
+def test_half_written_without_a_manifest(folder, caplog):
     """As a process leaves it that dies in the save."""
+    logging.getLogger("reprise").propagate = True
     damage(folder, 3, lambda path: path.unlink())
     (folder / "checkpoints" / "3.sha256").unlink()
     checkpoints = Checkpoints(folder)
     assert checkpoints.latest() == 2 and checkpoints.steps() == [2]
+    assert "checkpoint 3 has no manifest" in caplog.text
+
+
+def test_metrics_that_the_checkpoint_knew_are_missing(tmp_path):
+    """To go on would glue a line to half of another, and lose those between."""
+    train = Train(steps=24, log_every=6, save_every=5)
+    with pytest.raises(PreemptedError):
+        run(tmp_path, "supervised", train, disturb=terminate_at(13))
+    truncate(tmp_path / "metrics.jsonl")
+    with pytest.raises(DataError, match=r"metrics.jsonl has .* bytes.*lines are missing"):
+        run(tmp_path, "supervised", train)
 
 
 def test_the_only_one_is_used_without_a_manifest(folder, caplog):

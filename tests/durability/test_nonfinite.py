@@ -61,9 +61,11 @@ def test_the_step_the_batch_and_the_first_bad_array_are_kept(mode, tmp_path):
         np.testing.assert_array_equal(batch[name], array)
 
 
-def test_one_report_of_many_skipped_steps(tmp_path):
+def test_one_report_of_many_skipped_steps(tmp_path, caplog):
+    logging.getLogger("reprise").propagate = True
     run(tmp_path, poisoned(5, 9, BAD), dataclasses.replace(TRAIN, nonfinite="skip"))
     assert [p.name for p in (tmp_path / "nonfinite").glob("*.json")] == ["step_00000006.json"]
+    assert "3 updates were refused as not finite, of a run of 24" in caplog.text
 
 
 def test_the_bad_step_of_a_call_of_several(tmp_path):
@@ -117,6 +119,9 @@ def test_so_many_rollbacks_and_no_more(tmp_path, caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(DivergedError, match="after 2 rollbacks"):
         run(tmp_path, poisoned(*range(BAD, 100)), train)
     assert "rollback 2 of at most 2" in caplog.text
+    # One report for each time, though all came to the same step.
+    reports = sorted(p.parent.name for p in (tmp_path / "nonfinite").rglob("*.npz"))
+    assert reports == ["nonfinite", "rollback_1", "rollback_2"]
     assert sorted(p.name for p in (tmp_path / "checkpoints").glob("*.sha256")) == [
         "12.sha256",
         "6.sha256",

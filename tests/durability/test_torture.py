@@ -13,7 +13,7 @@ SMALL = ["--smoke", "--config.train.steps=24", "--config.train.save_every=8"]
 
 
 def test_kills_are_survived_and_differences_seen(tmp_path, capsys):
-    argv = ["--config=configs/vision/vit_digits.py", *SMALL, "--config.train.ensemble=2"]
+    argv = ["--config=configs/vision/cnn_mnist.py", *SMALL, "--config.train.ensemble=2"]
     case = torture.Case("digits", argv, tmp_path)
     torture.measure(case)
     assert 0 < case.starting < case.seconds

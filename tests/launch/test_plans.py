@@ -110,6 +110,8 @@ def test_what_is_missing_is_named(
         ((CONFIG, "--spot", "--reserved"), "exclude each other"),
         ((CONFIG, "--topology=7x:2x2x1"), "launch.gke"),
         ((CONFIG, "--sopt"), "'--spot'"),
+        ((CONFIG, "--data=raw"), "--data=raw is relative"),
+        ((f"--config=configs/vision/vit_folder.py:{Path(__file__).parent}",), "is not shipped"),
     ],
 )
 def test_what_is_wrong_is_said_before_it_is_paid(
@@ -142,6 +144,19 @@ def test_gke_has_no_small_v5e(launch: Launcher) -> None:
 
 def test_slurm_refuses(launch: Launcher) -> None:
     launch(slurm, CONFIG, "--nodes=0", "--dry-run").refuses("--nodes=0")
+    launch(slurm, CONFIG, "--time=banana", "--dry-run").refuses("--time=banana", "days-hours")
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [("mesh.fsdp=3", "does not fit 16 devices"), ("data.batch_size=60", "48 or 64 would")],
+)
+def test_what_cannot_run_on_the_slice_is_known_before_it_is_paid_for(
+    launch: Launcher, override: str, says: str
+) -> None:
+    change = f"--config.{override}"
+    launch(tpu_vm, CONFIG, "--topology=v5e:4x4", *TPU_VM, change, "--dry-run").refuses(says)
+    launch(slurm, CONFIG, "--nodes=2", "--gpus=8", change, "--dry-run").refuses(says)
 
 
 def test_a_config_that_is_not_shipped(launch: Launcher, tmp_path: Path) -> None:
@@ -152,8 +167,8 @@ def test_a_config_that_is_not_shipped(launch: Launcher, tmp_path: Path) -> None:
 
 
 def described(*overrides: str, lock: str = "tpu") -> job.Job:
-    arguments = argparse.Namespace(config=CONFIG.partition("=")[2], name=None)
-    return job.describe(arguments, overrides, lock)
+    arguments = argparse.Namespace(config=CONFIG.partition("=")[2], name=None, data=None)
+    return job.describe(arguments, overrides, lock, 16)
 
 
 def test_a_job_is_named_by_its_values() -> None:

@@ -215,6 +215,7 @@ def test_mesh_is_read_from_the_command_line():
         (["--mesh=fsdp=1", "--best-mesh"], "--mesh and --best-mesh exclude each other"),
         (["--topology=v5e:4x4", "--topologies=all"], "exclude each other"),
         (["--topolgy=v5e:4x4"], "did you mean"),
+        (["--topology="], "such as v5e:4x4"),
     ],
 )
 def test_a_wrong_argument_is_one_line(argv, message):
@@ -245,3 +246,10 @@ def test_nothing_else_looks_for_libtpu(program):
     if importlib.util.find_spec("libtpu") is None:
         assert done.stdout.strip() == "[]"
     assert ahead.ENVIRONMENT["ALLOW_MULTIPLE_LIBTPU_LOAD"] == "1"
+
+
+def test_more_than_a_device_has_does_not_fit_even_where_it_compiles():
+    found = {"fits": True, "memory": {"all": 17.0}}
+    assert compiling._within(found, 16.0) == {**found, "fits": False, "memory_limit": 16.0}
+    assert compiling._within(found, 17.0) == found
+    assert compiling._within(found, 0.0) == found, "a device whose memory is not known"

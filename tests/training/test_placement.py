@@ -238,3 +238,16 @@ def test_rollouts_are_split_over_the_batch_axes():
     assert found["carry"]["rollout"]["observation"].spec == P(("data", "fsdp"))
     with pytest.raises(ConfigError, match="data x fsdp splits dimension 0"):
         placement.place(shapes, mesh.abstract(Mesh(), 32))
+
+
+def test_a_tensor_axis_that_does_not_divide_is_told(caplog):
+    """4 heads over 8 devices: the hidden units are split, the heads are not."""
+    found = specs(sizes=Mesh(data=1, tensor=8))
+    assert found[f"{LAYER}/attention/query/kernel"] == []
+    assert found[f"{LAYER}/mlp/hidden/kernel"] == [None, "tensor"]
+    assert "mesh.tensor=8 does not divide" in caplog.text
+    assert "attention/key/kernel (256 x 4 x 64)" in caplog.text
+    assert "mlp" not in caplog.text
+    caplog.clear()
+    specs(sizes=Mesh(data=2, tensor=4))
+    assert "does not divide" not in caplog.text
