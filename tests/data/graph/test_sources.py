@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.graph import molecules, splits, sums
-from data.sources import karate, knowledge_graph, moleculenet, planetoid, tu_graphs
+from data.sources import karate, knowledge_graph, moleculenet, planetoid, tu_graphs, zinc
 from training.contracts import ConfigError, DataError
 
 # Two graphs: a triangle with a tail, and an edge; attributes follow on one line.
@@ -48,6 +48,44 @@ def test_the_text_format_is_read(tmp_path):
 def test_a_damaged_text_file_is_said_by_its_line(tmp_path, text, said):
     with pytest.raises(DataError, match=rf"MINE\.txt.*{said}"):
         tu_graphs.read(text_file(tmp_path, text))
+
+
+# Carbon, carbon, oxygen; a single and a double bond.
+MOLECULE = (
+    '{"num_nodes": 3, "node_feat": [[0], [0], [1]], "edge_index": [[0, 1, 1, 2], [1, 0, 2, 1]], '
+    '"edge_attr": [[1], [1], [2], [2]], "y": [-0.5]}\n'
+)
+
+
+def test_zinc_is_read_by_its_numbers(tmp_path):
+    path = text_file(tmp_path, MOLECULE.replace("-0.5", "7") + MOLECULE)
+    ((number, graph, label),) = zinc.read_lines(path, np.array([1]))
+    assert (number, label) == (1, -0.5)
+    np.testing.assert_array_equal(graph["nodes"].argmax(1), [0, 0, 1])
+    np.testing.assert_array_equal(graph["receivers"], [0, 1, 1, 2])
+    np.testing.assert_array_equal(graph["edges"].argmax(1), [1, 1, 2, 2])
+    (tmp_path / "numbers").write_text("4,2,\n9")
+    assert zinc.read_numbers(tmp_path / "numbers", 3).tolist() == [2, 4, 9]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("[[0], [0], [1]]", "[[0], [0], [28]]"), "line 1: an atom of type 28: there are 0 to 27"),
+        (("[[0], [0], [1]]", "[]"), "line 1: 0 atoms, 4 bonds and 4 types"),
+        (("[1, 0, 2, 1]", "[1, 0, 3, 1]"), "line 1: edge 2 joins node 1 to 3"),
+        (("[1, 0, 2, 1]", "[1, 0, 2]"), "line 1 is no molecule"),
+        (("[-0.5]", "[NaN]"), "line 1: the label is nan"),
+        (("}\n", ""), "line 1 is no molecule"),
+        ((MOLECULE, ""), "ends before molecule 0: 1 are missing"),
+    ],
+)
+def test_damaged_molecules_of_zinc_are_said_by_their_line(tmp_path, change, said):
+    path = text_file(tmp_path, MOLECULE.replace(*change))
+    with pytest.raises(DataError, match=said):
+        list(zinc.read_lines(path, np.array([0])))
+    with pytest.raises(DataError, match="names 1 molecules, not 3"):
+        zinc.read_numbers(text_file(tmp_path, "5"), 3)
 
 
 SIZES = knowledge_graph.Sizes("", 4, 2, 0, 0, 0)
