@@ -163,13 +163,9 @@ class Compiled:
         stacked = self.stacked_specs(specs)
         key = self.spec_key(stacked)
         if key not in self._updates:
-            self._updates[key] = self.lower_update(stacked).compile()
+            with jax.set_mesh(self.mesh):
+                self._updates[key] = self.trace_update(stacked).lower().compile()
         return self._updates[key]
-
-    def lower_update(self, stacked: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
-        """The lowered update for the shapes that one call takes."""
-        with jax.set_mesh(self.mesh):
-            return self.trace_update(stacked).lower()
 
     def trace_update(self, stacked: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
         """The traced update for the shapes that one call takes: its jaxpr, and what lowers it."""
@@ -178,6 +174,7 @@ class Compiled:
             donate_argnums=0,
             in_shardings=(self.shardings, self.replicated, None, self.replicated),
             out_shardings=(self.shardings, self.replicated),
+            compiler_options=meshes.compiler_options(self.mesh),
         )
         active = jax.ShapeDtypeStruct((self.members,), bool)
         with jax.set_mesh(self.mesh):
@@ -253,6 +250,7 @@ class Compiled:
             return jax.jit(
                 lambda state, batch, constant, key: method(state, {**batch, **constant}, key),
                 out_shardings=outputs,
+                compiler_options=meshes.compiler_options(self.mesh),
             )
 
         names = ("evaluate", "predict", "explain")

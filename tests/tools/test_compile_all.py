@@ -27,6 +27,8 @@ def started(monkeypatch):
         target = command[-2].removeprefix("--topologies=")
         if target == "v5p:2x2x2":
             return SimpleNamespace(returncode=2, stdout="", stderr="noise\nerror: no such slice\n")
+        if target == "v4:2x2x2" and "JAX_EXEC_TIME_OPTIMIZATION_EFFORT" not in options["env"]:
+            return SimpleNamespace(returncode=-11, stdout="", stderr="a trace of no use\n")
         report = {**REPORT, "target": target, "fits": target != "v6e:4x4"}
         code = 0 if report["fits"] else 5
         return SimpleNamespace(returncode=code, stdout=json.dumps([report]), stderr="")
@@ -60,6 +62,14 @@ def test_one_that_does_not_fit_or_breaks_fails_and_the_rest_goes_on(started, tmp
     assert "v5p:2x2x2: ERROR error: no such slice" in out
     assert compile_all.run(argv) == 5
     assert len(started) == 4, "what broke is tried again"
+
+
+def test_a_crash_of_the_compiler_is_tried_again_at_its_least_effort(started, tmp_path, capsys):
+    assert compile_all.run([f"--results={tmp_path}", "--slices=v4:2x2x2,v5e:2x4"]) == 0
+    assert len(started) == 3
+    crashed, other = capsys.readouterr().out.splitlines()
+    assert "at least effort: at its usual one the compiler crashes" in crashed
+    assert "effort" not in other
 
 
 def test_tables_stand_between_the_marks(tmp_path):

@@ -75,6 +75,24 @@ def test_the_update_compiles_for_a_slice(config, overrides, sizes, devices):
     assert jax.devices()[0].platform == "cpu", "nothing ran on a TPU"
 
 
+def test_fsdp_gathers_a_weight_once_however_large_the_batch(devices):
+    """No loop over the parts of a weight, which sends them on and sums whole results in turns."""
+    grid = mesh.make(Mesh(data=1, fsdp=8), slice_of("v5e:2x4"))
+    placed = NamedSharding(grid, P("fsdp"))
+    inputs = jax.ShapeDtypeStruct((1024, 256, 1024), jnp.bfloat16, sharding=placed)
+    weight = jax.ShapeDtypeStruct((1024, 4096), jnp.bfloat16, sharding=placed)
+
+    def read(options):
+        lowered = jax.jit(jnp.dot, out_shardings=placed).lower(inputs, weight)
+        return moved.read(lowered.compile(options).as_text())
+
+    whole, parts = read(mesh.compiler_options(grid)), read(None)
+    assert {c.kind for c in whole.collectives} == {"all-gather"}
+    assert {c.kind for c in parts.collectives} == {"collective-permute"}, "the option's reason"
+    assert parts.bytes > 3 * whole.bytes
+    assert mesh.compiler_options(mesh.make(Mesh(), list(devices))) is None
+
+
 @pytest.mark.parametrize("sizes", [Mesh(data=2, tensor=2), Mesh(fsdp=2, sequence=2)])
 def test_attention_is_a_tpu_kernel_where_shapes_allow(sizes, devices):
     """196 tokens on a mesh of batch and heads; a split length goes by the compiler's own way."""
