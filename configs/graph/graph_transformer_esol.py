@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
                 "clip_norm": 5.0,
             },
             "evaluators": molecules.evaluators(200),
-            "train": molecules.select(4000),
+            "train": molecules.select(2000),
             "baseline": {
                 "kind": "own",
                 "metric": "test/rmse",
