@@ -27,7 +27,7 @@ _ADDRESS = (
     "https://raw.githubusercontent.com/thunlp/OpenKE/"
     "64c4ec8157abfc39112772e9825a349091da45f1/benchmarks/"
 )
-FILES = {"train": "train2id.txt", "val": "valid2id.txt", "test": "test2id.txt"}
+_FILES = {"train": "train2id.txt", "val": "valid2id.txt", "test": "test2id.txt"}
 COUNTS = ("entity2id.txt", "relation2id.txt")
 
 
@@ -136,7 +136,7 @@ def build(config: Config) -> KnowledgeGraph:
 
 def _files(dataset: str) -> list[raw.RawFile]:
     address = f"{_ADDRESS}{SIZES[dataset].folder}/"
-    return [raw_file(dataset, name, address) for name in (*COUNTS, *FILES.values())]
+    return [raw_file(dataset, name, address) for name in (*COUNTS, *_FILES.values())]
 
 
 def _draw(sizes: Sizes, key: tuple[int, ...], count: int) -> np.ndarray:
@@ -160,11 +160,11 @@ def _read(dataset: str) -> Facts:
         found = paths[name].read_text().split("\n", 1)[0].strip()
         if found != str(expected):
             raise DataError(f"{paths[name]} is of {found[:20]!r} names, not {expected}")
-    splits = {k: read(paths[name], sizes) for k, name in FILES.items()}
+    splits = {k: read(paths[name], sizes) for k, name in _FILES.items()}
     for name, facts in splits.items():
         if len(facts) != getattr(sizes, name):
             raise DataError(
-                f"{paths[FILES[name]]} holds {len(facts)} facts, not {getattr(sizes, name)}"
+                f"{paths[_FILES[name]]} holds {len(facts)} facts, not {getattr(sizes, name)}"
             )
     return Facts(splits)
 

@@ -34,7 +34,7 @@ _NUMBERS = (
     "https://raw.githubusercontent.com/graphdeeplearning/benchmarking-gnns/"
     "b186958602a62b8bc6047e663832c8e9cd26138e/data/molecules/"
 )
-FILES = {"train": "train.jsonl", "val": "val.jsonl", "test": "test.jsonl"}
+_FILES = {"train": "train.jsonl", "val": "val.jsonl", "test": "test.jsonl"}
 SIZES = {"train": 10_000, "val": 1_000, "test": 1_000}
 ATOMS, BONDS, MOST_NODES = 28, 4, 38
 
@@ -115,7 +115,7 @@ def build(config: Config) -> Zinc:
 
 def _files(split: str) -> tuple[raw.RawFile, raw.RawFile]:
     """(the molecules, the numbers of those that count) of a split."""
-    lines = raw_file("zinc", FILES[split], _LINES)
+    lines = raw_file("zinc", _FILES[split], _LINES)
     return lines, raw_file("zinc", f"{split}.index", _NUMBERS)
 
 

@@ -149,5 +149,5 @@ def test_it_runs_with_smoke(
     assert result["metric"] == load(name)["baseline"]["metric"]
     assert (workdir / "report.html").stat().st_size > 10_000
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert {line["split"] for line in lines} >= {"train", "test"}
+    assert {line["split"] for line in lines} >= {"train", counted_split(load(name))}
     assert max(line["step"] for line in lines) == result["steps"]

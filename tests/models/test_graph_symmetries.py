@@ -113,9 +113,9 @@ def test_gradients_do_not_see_padding(name):
 
 
 def test_a_graph_too_large_for_graphormer_is_nan():
-    graph = graphs.graph(13, 0)
-    assert np.isnan(called("graph.graphormer", {}, graph, 9)).all()
-    assert np.isfinite(called("graph.graphormer", {}, graphs.graph(12, 0), 9)).all()
+    graph, limit = graphs.graph(13, 0), {"max_nodes": 12}
+    assert np.isnan(called("graph.graphormer", limit, graph, 9)).all()
+    assert np.isfinite(called("graph.graphormer", limit, graphs.graph(12, 0), 9)).all()
 
 
 def test_entities_follow_their_graph():
