@@ -54,8 +54,8 @@ def test_libtpu_describes_the_slices_of_the_table(name):
     [
         ("vision/vit_digits", ["train.steps_per_call=2"], Mesh()),
         ("vision/vit_digits", ["model.width=128", "model.scan_layers=True"], Mesh(data=2, fsdp=2)),
-        ("graph/graph_transformer_zinc", ["data.packs=4", "model.depth=2"], Mesh()),
-        ("graph/graphormer_zinc", ["data.packs=4", "model.depth=2"], Mesh()),
+        ("graph/graph_transformer_zinc", ["data.packs=4", "model.depth=1"], Mesh()),
+        ("graph/graphormer_zinc", ["data.packs=4", "model.depth=1"], Mesh()),
     ],
 )
 def test_the_update_compiles_for_a_slice(config, overrides, sizes, devices):
