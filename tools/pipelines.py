@@ -46,11 +46,10 @@ def build_train_pipeline(
     module = find.part("data.pipeline", values["data"]["pipeline"])
     if train.ensemble == 1 or train.ensemble_data == "shared":
         pipeline = _built(values, "train", train.seed, fake)
-    else:
-        seeds = range(train.seed, train.seed + train.ensemble)
-        members = [_built(values, "train", s, fake, member=i) for i, s in enumerate(seeds)]
-        pipeline = stacked(members, module)
-    return grouped(pipeline, module, train.steps_per_call)
+        return grouped(pipeline, module, train.steps_per_call)
+    seeds = range(train.seed, train.seed + train.ensemble)
+    members = [_built(values, "train", s, fake, member=i) for i, s in enumerate(seeds)]
+    return stacked(members, module, train.steps_per_call)
 
 
 def build_pipeline(
@@ -134,8 +133,10 @@ def grouped(pipeline: Pipeline, module: ModuleType, size: int) -> Pipeline:
     return dataclasses.replace(pipeline, batches=batches)
 
 
-def stacked(members: Sequence[Pipeline], module: ModuleType) -> Members:
+def stacked(members: Sequence[Pipeline], module: ModuleType, size: int = 1) -> Members:
     """The members' pipelines as one whose arrays have the axis [m]; `module` is the pipelines'.
+
+    `size` batches after another, of all members, are of one shape.
 
     Raises ConfigError where their batches, or constant arrays, are of different shapes.
     """
@@ -156,8 +157,11 @@ def stacked(members: Sequence[Pipeline], module: ModuleType) -> Members:
     passes = [m.num_batches for m in members if m.num_batches is not None]
 
     def batches(start: int = 0) -> Iterator[Arrays]:
-        for group in itertools.zip_longest(*(m.batches(start) for m in members)):
-            yield _stack(one_shape(_filled(group)))
+        groups = itertools.zip_longest(*(m.batches(start) for m in members))
+        while call := list(itertools.islice(groups, size)):
+            flat = one_shape([batch for group in call for batch in _filled(group)])
+            for first in range(0, len(flat), len(members)):
+                yield _stack(flat[first : first + len(members)])
 
     shared = tuple(
         k

@@ -142,9 +142,11 @@ def test_the_shorter_pass_of_two_is_filled_up_without_counting() -> None:
     assert found[1]["index"].tolist() == [[-1, -1], [2, 3]]
 
 
-def test_batches_of_one_call_have_one_shape() -> None:
+@pytest.mark.parametrize("members", [1, 3])
+def test_batches_of_one_call_have_one_shape(members: int) -> None:
     small = {"batch_size": 4, "num_buckets": 6}
-    _, pipeline = built("graphs", small, steps_per_call=4)
+    own = {"ensemble": members, "ensemble_data": "own"} if members > 1 else {}
+    _, pipeline = built("graphs", small, steps_per_call=4, **own)
     stream = pipeline.batches(0)
     shapes = [next(stream)["graph/nodes"].shape for _ in range(40)]
     assert len(set(shapes)) > 1
