@@ -50,7 +50,7 @@ def shrink(full: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tiny_data(section: Mapping[str, Any], parts: int) -> dict[str, Any]:
     """Few examples in a batch, and at least `parts`; 0, which is all of a split, stays."""
-    small = {**section, **find.part("data.pipeline", section["pipeline"]).TINY}
+    small: dict[str, Any] = {**section, **find.part("data.pipeline", section["pipeline"]).TINY}
     if small["batch_size"]:
         small["batch_size"] = parts * max(1, 8 // parts)
     if "packs" in small:
