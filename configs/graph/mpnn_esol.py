@@ -26,14 +26,23 @@ def get_config(arg: str = "random") -> ConfigDict:
         "protocol": "random 80/10/10, 3 splits, best validation weights",
     }
     own = {"kind": "own", "protocol": "scaffold 80/10/10, 3 seeds, best validation weights"}
-    train = molecules.select(6000)
+    train = molecules.select(1200)
+    data = molecules.esol(arg)
+    # All pairs of atoms, as MoleculeNet's own network has them: bonds alone generalise less well.
+    data["source"]["edges"] = "pairs"
     if arg == "scaffold":
         # There is one such split: members are seeds.
         train["ensemble_data"] = "shared"
     return ConfigDict(
         {
-            "model": {"name": "graph.mpnn", "hidden": 64, "steps": 3, "readings": 3},
-            "data": molecules.esol(arg),
+            "model": {
+                "name": "graph.mpnn",
+                "hidden": 32,
+                "steps": 3,
+                "readings": 3,
+                "dropout_rate": 0.2,
+            },
+            "data": data,
             "task": {"name": "graph_prediction"},
             "algorithm": {"name": "supervised"},
             "optimizer": {
@@ -43,7 +52,7 @@ def get_config(arg: str = "random") -> ConfigDict:
                 "warmup_steps": 100,
                 "clip_norm": 5.0,
             },
-            "evaluators": molecules.evaluators(200),
+            "evaluators": molecules.evaluators(100),
             "train": train,
             "baseline": {
                 "metric": "test/rmse",
