@@ -126,7 +126,7 @@ def comparison(found: Sequence[dict[str, Any]], first: str) -> Table:
         estimate, memory = row["estimate"], row["update"]["memory"]["all"]
         table.add_row(
             head, verdict(row), size(memory), size(row["memory_capacity"]),
-            f"{1000 * estimate['step']:.1f} ms" if estimate else "-",
+            f"{1000 * estimate['step']:.3g} ms" if estimate else "-",
             f"{100 * estimate['mfu']:.0f} %" if estimate else "-",
             estimate["bound"] if estimate else "-",
             f"{row['compile_s']:.0f} s",
