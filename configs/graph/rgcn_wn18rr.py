@@ -3,7 +3,8 @@ arXiv:1703.06103).
 
     python train.py --config=configs/graph/rgcn_wn18rr.py
 
-Expected: a number of our own, filtered MRR; the paper has none for this data set.
+Expected: filtered MRR 0.344, Hits@10 0.389 after 5 epochs, one seed, a number of our own: the paper
+has none for this data set.
 """
 
 from ml_collections import ConfigDict
