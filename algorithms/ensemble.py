@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from training.contracts import Algorithm, Arrays, Batch, ConfigError, Means, TrainState
+from training.mesh import member_axes
 
 WAYS = ("vmap", "unroll", "loop")
 DATA = ("shared", "own")
@@ -107,8 +108,7 @@ class Ensemble:
         return jax.tree.map(lambda leaf: leaf[index], state)
 
     def _read(self, method: Callable[..., Any], state: Any, batch: Batch, key: jax.Array) -> Any:
-        own = "mask" in batch and jnp.ndim(batch["mask"]) == 2
-        axes = self._axes(batch, 0) if own else dict.fromkeys(batch)
+        axes = self._axes(batch, 0) if member_axes(batch) else dict.fromkeys(batch)
         return self._each(lambda state, batch: method(state, batch, key), state, batch, axes)
 
     def _axes(self, batch: Batch, axis: int) -> dict[str, int | None]:

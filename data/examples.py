@@ -49,11 +49,6 @@ class Source(Protocol):
     """A data set. `info` and `fake` touch no file of data; `open` may raise DataError."""
 
     @property
-    def encoded(self) -> bool:
-        """Whether `open` gives images as the bytes of their files, decoded in the pipeline."""
-        ...
-
-    @property
     def info(self) -> Info:
         """Sizes, classes, statistics."""
         ...
@@ -72,6 +67,15 @@ class Source(Protocol):
 
     def verify(self) -> list[str]:
         """A line for each thing on the disk, all checked; raises DataError for what is wrong."""
+        ...
+
+
+class ImageSource(Source, Protocol):
+    """A data set of images."""
+
+    @property
+    def encoded(self) -> bool:
+        """Whether `open` gives images as the bytes of their files, decoded in the pipeline."""
         ...
 
 

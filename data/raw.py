@@ -156,7 +156,7 @@ def _download(dataset: str, file: RawFile) -> Path:
                 )
             path.chmod(0o644)
             path.replace(folder / file.name)
-        except BaseException:
+        finally:
+            # Where all was right, nothing is left under this name.
             path.unlink(missing_ok=True)
-            raise
     return folder / file.name

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from data.names import nearest
 from training.contracts import ConfigError
 
+# What most sources publish.
+USUAL = {"train": "train", "val": "val", "test": "test"}
 FORMS = "'train', 'train[:80%]', 'train[80%:]', 'train[55000:]', 'train[:-5000]'"
 _EXPRESSION = re.compile(r"([A-Za-z][\w-]*)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?")
 

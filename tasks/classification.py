@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from tasks.common.cross_entropy import cross_entropy, hard_labels, in_top
-from training.contracts import Arrays, Aux, Batch, Info, Mean, Tree, stream
+from tasks.common.forward import dropout_key, forward, initial
+from training.contracts import Arrays, Aux, Batch, Info, Mean, Tree
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,7 @@ class Classification:
         """Initial (params, mutable); of the batch only the shape of an image matters."""
         image = batch["image"]
         example = jnp.zeros((1, *image.shape[1:]), image.dtype)
-        variables = self.model.init(stream(key, "params"), example, train=False)
-        mutable = {name: tree for name, tree in variables.items() if name != "params"}
-        return variables["params"], mutable
+        return initial(self.model, key, example)
 
     def loss(
         self,
@@ -61,17 +60,8 @@ class Classification:
 
         The accuracy of a mixed label is that of its likeliest class.
         """
-        variables, label = {"params": params, **mutable}, batch["label"]
-        if train:
-            logits, mutable = self.model.apply(
-                variables,
-                batch["image"],
-                train=True,
-                rngs={"dropout": stream(key, "dropout", step)},
-                mutable=list(mutable),
-            )
-        else:
-            logits = self.model.apply(variables, batch["image"], train=False)
+        label, dropout = batch["label"], dropout_key(key, step, train)
+        logits, mutable = forward(self.model, params, mutable, batch["image"], dropout=dropout)
         smoothing = self.config.label_smoothing if train else 0.0
         mask, hard = batch.get("mask"), hard_labels(logits, label)
         loss = Mean.of(cross_entropy(logits, label, smoothing), mask)
@@ -83,7 +73,7 @@ class Classification:
     def predict(self, params: Tree, mutable: Tree, batch: Batch, key: jax.Array) -> Arrays:
         """{"logits": float32 [b, k], "probabilities": float32 [b, k], rows summing to 1}."""
         del key
-        logits = self.model.apply({"params": params, **mutable}, batch["image"], train=False)
+        logits, _ = forward(self.model, params, mutable, batch["image"], dropout=None)
         return {"logits": logits, "probabilities": jax.nn.softmax(logits, axis=-1)}
 
     def explain(self, params: Tree, mutable: Tree, batch: Batch, key: jax.Array) -> Arrays:

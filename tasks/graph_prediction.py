@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from tasks.common.cross_entropy import cross_entropy, in_top
+from tasks.common.forward import dropout_key, forward, initial
 from tasks.common.graphs import graph_of
-from training.contracts import Arrays, Aux, Batch, ConfigError, Info, Mean, Tree, stream
+from training.contracts import Arrays, Aux, Batch, ConfigError, Info, Mean, Tree
 
 LOSSES = ("squared", "absolute", "huber")
 # The name under which models that need all packs at once (batch statistics) sum over them.
@@ -53,9 +54,7 @@ class GraphPrediction:
         packs = len(graphs["senders"])
         pack = {name: array[0] for name, array in graphs.items()}
         num_graphs = len(batch["label"]) // packs
-        variables = self.model.init(stream(key, "params"), pack, num_graphs, train=False)
-        mutable = {k: tree for k, tree in variables.items() if k not in ("params", "intermediates")}
-        return variables["params"], mutable
+        return initial(self.model, key, pack, num_graphs)
 
     def loss(
         self,
@@ -70,8 +69,7 @@ class GraphPrediction:
 
         The loss is the mean cross-entropy in nats, or of standardised targets the mean error.
         """
-        dropout = stream(key, "dropout", step) if train else None
-        out, mutable = self._apply({"params": params, **mutable}, batch, dropout)
+        out, mutable = self._apply(params, mutable, batch, dropout_key(key, step, train))
         label, mask = batch["label"], batch.get("mask")
         if not self.num_targets:
             loss = Mean.of(cross_entropy(out, label), mask)
@@ -90,42 +88,35 @@ class GraphPrediction:
     def predict(self, params: Tree, mutable: Tree, batch: Batch, key: jax.Array) -> Arrays:
         """Of classes "logits" and "probabilities" float32 [b, k]; else "prediction" [b, t]."""
         del key
-        out, _ = self._apply({"params": params, **mutable}, batch, None)
+        out, _ = self._apply(params, mutable, batch, None)
         if not self.num_targets:
             return {"logits": out, "probabilities": jax.nn.softmax(out, axis=-1)}
         mean, std = self._statistics(batch)
         return {"prediction": out * std + mean}
 
     def _apply(
-        self, variables: Tree, batch: Batch, dropout: jax.Array | None
+        self, params: Tree, mutable: Tree, batch: Batch, dropout: jax.Array | None
     ) -> tuple[jax.Array, Tree]:
         """(outputs [b, k], the mutable collections); it trains where there is a dropout key."""
         graphs = graph_of(batch)
         packs = len(graphs["senders"])
         num_graphs = len(_one_of(batch, graphs)) // packs if packs else 0
-        model, train = self.model, dropout is not None
-        collections = [name for name in variables if name != "params"]
+        model = self.model
 
         def of_pack(graph: Arrays, key: jax.Array | None) -> tuple[jax.Array, Tree]:
-            if not train:
-                return model.apply(variables, graph, num_graphs, train=False), {}
-            return model.apply(
-                variables, graph, num_graphs, train=True, rngs={"dropout": key}, mutable=collections
-            )
+            return forward(model, params, mutable, graph, num_graphs, dropout=key)
 
         if packs == 1:
             # XLA has faster gathers and scatters of one pack than of a batch of one.
-            out, mutable = of_pack({k: v[0] for k, v in graphs.items()}, dropout)
+            out, changed = of_pack({k: v[0] for k, v in graphs.items()}, dropout)
         else:
             if hasattr(model, "axis_name"):
                 model = model.clone(axis_name=PACKS)
             keys = jax.random.split(dropout, packs) if dropout is not None else None
-            out, mutable = jax.vmap(
+            out, changed = jax.vmap(
                 of_pack, (0, None if keys is None else 0), (0, None), axis_name=PACKS
             )(graphs, keys)
-        if not train:
-            mutable = {name: variables[name] for name in collections}
-        return out.reshape(packs * num_graphs, -1), mutable
+        return out.reshape(packs * num_graphs, -1), changed
 
     def _statistics(self, batch: Batch) -> tuple[jax.Array, jax.Array]:
         """(mean, std) of the targets, [t]; of labels that are not standardised, 0 and 1."""

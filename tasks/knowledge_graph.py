@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 
 from tasks.common.cross_entropy import cross_entropy
-from tasks.common.graphs import PREFIX
+from tasks.common.forward import dropout_key, forward, initial
+from tasks.common.graphs import graph_of
 from training.contracts import Arrays, Aux, Batch, ConfigError, Info, Mean, Tree, stream
 
 # What is asked for -> what is given, and what is known to be true beside it.
@@ -60,8 +61,7 @@ class KnowledgeGraph:
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""
-        variables = self.model.init(stream(key, "params"), _graph(batch), train=False)
-        return variables["params"], {k: v for k, v in variables.items() if k != "params"}
+        return initial(self.model, key, graph_of(batch))
 
     def loss(
         self,
@@ -74,8 +74,8 @@ class KnowledgeGraph:
     ) -> tuple[jax.Array, Aux]:
         """Mean cross-entropy of both sides in nats, and the penalty in training; metric "loss"."""
         mask = batch.get("mask")
-        rngs = {"dropout": stream(key, "dropout", step)} if train else None
-        vectors = self._vectors(params, mutable, batch, rngs)
+        dropout = dropout_key(key, step, train)
+        vectors, mutable = forward(self.model, params, mutable, graph_of(batch), dropout=dropout)
         drawn = self._drawn(stream(key, "negatives", step)) if train else None
         values = jnp.zeros(len(batch["head"]))
         for side in SIDES:
@@ -89,7 +89,7 @@ class KnowledgeGraph:
     def predict(self, params: Tree, mutable: Tree, batch: Batch, key: jax.Array) -> Arrays:
         """Float32 [b]: "tail_rank", "head_rank", 1 the best, ties halved; "score" of the fact."""
         del key
-        vectors = self._vectors(params, mutable, batch, None)
+        vectors, _ = forward(self.model, params, mutable, graph_of(batch), dropout=None)
         query_bd = self._query(vectors, batch, "tail", "head")
         ranks = {"score": self.model.score(query_bd, vectors["entities"][batch["tail"]])}
         for side, (given, known) in SIDES.items():
@@ -98,12 +98,6 @@ class KnowledgeGraph:
             others = batch.get(known, batch[side][:, None])
             ranks[f"{side}_rank"] = filtered_rank(scores_bn, batch[side], others)
         return ranks
-
-    def _vectors(
-        self, params: Tree, mutable: Tree, batch: Batch, rngs: dict[str, jax.Array] | None
-    ) -> Arrays:
-        variables = {"params": params, **mutable}
-        return self.model.apply(variables, _graph(batch), train=rngs is not None, rngs=rngs)
 
     def _query(self, vectors: Arrays, batch: Batch, side: str, given: str) -> jax.Array:
         return self.model.query(
@@ -171,10 +165,6 @@ def filtered_rank(scores_bn: jax.Array, true_b: jax.Array, known_bk: jax.Array) 
     above = (counted & ~(scores_bn <= own_b1)).sum(1).astype(jnp.float32)
     tied = (counted & (scores_bn == own_b1)).sum(1).astype(jnp.float32)
     return jnp.where(jnp.isfinite(own_b1[:, 0]), 1.0 + above + 0.5 * tied, float(n))
-
-
-def _graph(batch: Batch) -> Arrays:
-    return {k.removeprefix(PREFIX): v for k, v in batch.items() if k.startswith(PREFIX)}
 
 
 def build(config: Config, model: Any, info: Info) -> KnowledgeGraph:

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from tasks.common.forward import dropout_key, forward, initial
 from tasks.common.graphs import graph_of
 from tasks.common.links import sum_softplus
 from training.contracts import Arrays, Aux, Batch, ConfigError, Info, Mean, Tree, stream
@@ -48,9 +49,7 @@ class LinkPrediction:
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""
-        variables = self.model.init(stream(key, "params"), graph_of(batch), train=False)
-        mutable = {k: tree for k, tree in variables.items() if k not in ("params", "intermediates")}
-        return variables["params"], mutable
+        return initial(self.model, key, graph_of(batch))
 
     def loss(
         self,
@@ -62,18 +61,12 @@ class LinkPrediction:
         train: bool,
     ) -> tuple[jax.Array, Aux]:
         """The loss in nats; metrics "loss", and in evaluation "accuracy" of the pairs."""
-        variables, graph = {"params": params, **mutable}, graph_of(batch)
+        dropout = dropout_key(key, step, train)
+        code, mutable = forward(self.model, params, mutable, graph_of(batch), dropout=dropout)
         if train:
-            code, mutable = self.model.apply(
-                variables,
-                graph,
-                train=True,
-                rngs={"dropout": stream(key, "dropout", step)},
-                mutable=list(mutable),
-            )
             value = self._reconstruction(code, batch, stream(key, "sample", step))
             return value, Aux(mutable, {"loss": Mean.of(value)})
-        logits = self._logits(variables, batch)
+        logits = pair_logits(code, batch)
         label, mask = batch["label"], batch.get("mask")
         values = jax.nn.softplus(logits) - label * logits
         loss = Mean.of(values, mask)
@@ -83,13 +76,9 @@ class LinkPrediction:
     def predict(self, params: Tree, mutable: Tree, batch: Batch, key: jax.Array) -> Arrays:
         """{"logits": float32 [b], "probabilities": float32 [b]} that the pairs are joined."""
         del key
-        logits = self._logits({"params": params, **mutable}, batch)
+        code, _ = forward(self.model, params, mutable, graph_of(batch), dropout=None)
+        logits = pair_logits(code, batch)
         return {"logits": logits, "probabilities": jax.nn.sigmoid(logits)}
-
-    def _logits(self, variables: Tree, batch: Batch) -> jax.Array:
-        """z_i z_j of the batch's pairs, float32 [b]; z is the mean of a distribution."""
-        z_nd = self.model.apply(variables, graph_of(batch), train=False)["mean"]
-        return (z_nd[batch["source"]] * z_nd[batch["target"]]).sum(-1)
 
     def _reconstruction(self, code: Arrays, batch: Batch, key: jax.Array) -> jax.Array:
         z_nd = code["mean"]
@@ -113,6 +102,12 @@ class LinkPrediction:
             terms = 1 + 2 * log_std - jnp.square(mean) - jnp.exp(2 * log_std)
             value -= self.config.divergence * 0.5 / pairs * terms.sum()
         return value
+
+
+def pair_logits(code: Arrays, batch: Batch) -> jax.Array:
+    """z_i z_j of the batch's pairs, float32 [b]; z is the mean of a distribution."""
+    z_nd = code["mean"]
+    return (z_nd[batch["source"]] * z_nd[batch["target"]]).sum(-1)
 
 
 def build(config: Config, model: Any, info: Info) -> LinkPrediction:

@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from tasks.common.cross_entropy import cross_entropy, in_top
+from tasks.common.forward import dropout_key, forward, initial
 from tasks.common.graphs import graph_of, l2_penalty
-from training.contracts import Arrays, Aux, Batch, ConfigError, Info, Mean, Tree, stream
+from training.contracts import Arrays, Aux, Batch, ConfigError, Info, Mean, Tree
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ class NodeClassification:
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""
-        variables = self.model.init(stream(key, "params"), graph_of(batch), train=False)
-        mutable = {name: tree for name, tree in variables.items() if name not in ("params", *_SOWN)}
-        return variables["params"], mutable
+        return initial(self.model, key, graph_of(batch))
 
     def loss(
         self,
@@ -61,17 +60,7 @@ class NodeClassification:
         train: bool,
     ) -> tuple[jax.Array, Aux]:
         """Mean cross-entropy in nats and the penalty; metrics "loss" (both) and "accuracy"."""
-        variables = {"params": params, **mutable}
-        if train:
-            logits, mutable = self._logits(
-                variables,
-                batch,
-                train=True,
-                rngs={"dropout": stream(key, "dropout", step)},
-                mutable=list(mutable),
-            )
-        else:
-            logits = self._logits(variables, batch, train=False)
+        logits, mutable = self._logits(params, mutable, batch, dropout_key(key, step, train))
         label, mask = batch["label"], batch.get("mask")
         values = cross_entropy(logits, label)
         if self.config.l2:
@@ -83,7 +72,7 @@ class NodeClassification:
     def predict(self, params: Tree, mutable: Tree, batch: Batch, key: jax.Array) -> Arrays:
         """{"logits": float32 [b, k], "probabilities": float32 [b, k], rows summing to 1}."""
         del key
-        logits = self._logits({"params": params, **mutable}, batch, train=False)
+        logits, _ = self._logits(params, mutable, batch, None)
         return {"logits": logits, "probabilities": jax.nn.softmax(logits, axis=-1)}
 
     def explain(self, params: Tree, mutable: Tree, batch: Batch, key: jax.Array) -> Arrays:
@@ -114,8 +103,10 @@ class NodeClassification:
             arrays["attention"] = jnp.stack(rows, axis=1)
         return arrays
 
-    def _logits(self, variables: Tree, batch: Batch, **options: Any) -> Any:
-        """Logits [b, k]; with `mutable` among the options also the new collections."""
+    def _logits(
+        self, params: Tree, mutable: Tree, batch: Batch, dropout: jax.Array | None
+    ) -> tuple[jax.Array, Tree]:
+        """(logits [b, k], the new collections); it trains where there is a dropout key."""
         graph, node = graph_of(batch), batch["node"]
         names = (f"neighbours_{distance}" for distance in range(1, len(batch)))
         hops = [batch[name] for name in names if name in batch]
@@ -124,14 +115,10 @@ class NodeClassification:
                 raise ConfigError(
                     "sampled neighbours need a model of them, such as graph.graphsage"
                 )
-            return self.model.apply(variables, graph, hops=(node, *hops), **options)
-        result = self.model.apply(variables, graph, **options)
-        if "mutable" in options:
-            return result[0][node], result[1]
-        return result[node]
-
-
-_SOWN = ("intermediates",)
+            hops = (node, *hops)
+            return forward(self.model, params, mutable, graph, hops=hops, dropout=dropout)
+        logits_nk, mutable = forward(self.model, params, mutable, graph, dropout=dropout)
+        return logits_nk[node], mutable
 
 
 def attention_rows(

@@ -12,12 +12,12 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from data.examples import Arrays, Examples, Lazy, Memory, Source
+from data.examples import Arrays, Examples, ImageSource, Lazy, Memory, Source
 from data.pipelines import examples
 from data.runtime import tensorflow
 from data.sources.common.image_files import images_below
@@ -69,11 +69,6 @@ class Given:
         """The source's, with the size of what is given."""
         return dataclasses.replace(self.source.info, num_examples={SPLIT: len(self.examples)})
 
-    @property
-    def encoded(self) -> bool:
-        """The source's."""
-        return self.source.encoded
-
     def fake(self, seed: int, index: int) -> Arrays:
         """The source's."""
         return self.source.fake(seed, index)
@@ -97,10 +92,10 @@ class Images:
     def __init__(self, config: examples.Config, source: Source) -> None:
         self._config = dataclasses.replace(config, splits={SPLIT: SPLIT})
         self._source = source
-        self._encoded = source.encoded
         example = source.fake(0, 0)
         if "image" not in example:
             raise ConfigError(f"the run reads {', '.join(example)} and no images")
+        self._encoded = cast(ImageSource, source).encoded
         self._shape = example["image"].shape
 
     def read(self, path: Path) -> Any:

@@ -18,6 +18,7 @@ from training import mesh
 from training.compiled import Compiled
 from training.config import Mesh
 from training.contracts import ConfigError
+from training.trees import path_name
 
 # Parts of a state, as a person asks about them.
 PARTS = {"params": "parameters", "opt_state": "optimizer", "mutable": "mutable", "carry": "carry"}
@@ -86,7 +87,7 @@ def state_arrays(compiled: Compiled) -> list[dict[str, Any]]:
     for prefix, shapes, shardings in trees:
         leaves = jax.tree_util.tree_leaves_with_path(shapes)
         for (path, array), sharding in zip(leaves, jax.tree.leaves(shardings), strict=True):
-            rows.append(_row(prefix + mesh.path_name(path), array, sharding))
+            rows.append(_row(prefix + path_name(path), array, sharding))
     return rows
 
 

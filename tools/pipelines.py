@@ -126,9 +126,8 @@ def grouped(pipeline: Pipeline, module: ModuleType, size: int) -> Pipeline:
         return pipeline
 
     def batches(start: int = 0) -> Iterator[Arrays]:
-        stream = pipeline.batches(start)
-        while group := list(itertools.islice(stream, size)):
-            yield from module.together(group)
+        for (batch,) in _alike(([b] for b in pipeline.batches(start)), module, size):
+            yield batch
 
     return dataclasses.replace(pipeline, batches=batches)
 
@@ -153,15 +152,12 @@ def stacked(members: Sequence[Pipeline], module: ModuleType, size: int = 1) -> M
                 f"train.ensemble_data is 'own', and member {i}'s arrays are of other shapes than "
                 "member 0's: set train.ensemble_data=shared, or sizes that all members have"
             )
-    one_shape = getattr(module, "together", list)
     passes = [m.num_batches for m in members if m.num_batches is not None]
 
     def batches(start: int = 0) -> Iterator[Arrays]:
         groups = itertools.zip_longest(*(m.batches(start) for m in members))
-        while call := list(itertools.islice(groups, size)):
-            flat = one_shape([batch for group in call for batch in _filled(group)])
-            for first in range(0, len(flat), len(members)):
-                yield _stack(flat[first : first + len(members)])
+        for group in _alike(map(_filled, groups), module, size):
+            yield _stack(group)
 
     shared = tuple(
         k
@@ -181,11 +177,20 @@ def stacked(members: Sequence[Pipeline], module: ModuleType, size: int = 1) -> M
     )
 
 
+def _alike(groups: Iterator[list[Arrays]], module: ModuleType, size: int) -> Iterator[list[Arrays]]:
+    """The groups of batches; all batches of `size` groups after another are of one shape."""
+    together = getattr(module, "together", list)
+    while call := list(itertools.islice(groups, size)):
+        flat = together([batch for group in call for batch in group])
+        for first in range(0, len(flat), len(call[0])):
+            yield flat[first : first + len(call[0])]
+
+
 def _filled(group: Sequence[Arrays | None]) -> list[Arrays]:
     """A batch of padding for each member whose pass has ended."""
     example = next(batch for batch in group if batch is not None)
-    padding = example | {k: np.zeros_like(example[k]) for k in ("mask",) if k in example}
-    padding |= {k: np.full_like(example[k], -1) for k in ("index",) if k in example}
+    nothing = {"mask": False, "index": -1}
+    padding = example | {k: np.full_like(example[k], v) for k, v in nothing.items() if k in example}
     return [padding if batch is None else batch for batch in group]
 
 

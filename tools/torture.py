@@ -25,6 +25,7 @@ from rich.progress import Progress
 
 from tools import command_line, find, resolve, show
 from training.contracts import ConfigError, PreemptedError, VerdictError
+from training.trees import path_name
 
 # Of the kills: this share while the program starts, this while it saves, the others in training.
 STARTING, SAVING = 0.3, 0.2
@@ -263,7 +264,7 @@ def _arrays(folder: Path) -> dict[str, np.ndarray]:
     for path, leaf in leaves:
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        found[jax.tree_util.keystr(path, simple=True, separator="/")] = np.asarray(leaf)
+        found[path_name(path)] = np.asarray(leaf)
     return found
 
 

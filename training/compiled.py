@@ -209,7 +209,7 @@ class Compiled:
         """This process's part of one evaluation batch, on the devices."""
         if all(isinstance(v, jax.Array) for v in batch.values()):
             return dict(batch)
-        return meshes.put(batch, meshes.batch_sharding(self.mesh, _own(batch)))
+        return meshes.put(batch, meshes.batch_sharding(self.mesh, meshes.member_axes(batch)))
 
     def evaluate(self, state: TrainState, batch: Mapping[str, Any], key: jax.Array) -> Means:
         """`algorithm.evaluate` on one batch."""
@@ -217,7 +217,7 @@ class Compiled:
 
     def trace_evaluate(self, specs: Mapping[str, jax.ShapeDtypeStruct]) -> Any:
         """The traced `evaluate` for batches of `specs`, for devices that need not be here."""
-        batches = meshes.batch_sharding(self.mesh, _own(specs))
+        batches = meshes.batch_sharding(self.mesh, meshes.member_axes(specs))
         placed = {
             k: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=batches) for k, v in specs.items()
         }
@@ -285,11 +285,6 @@ class Compiled:
     def best(self, weights: TrainState, chosen: Selection) -> TrainState:
         """By member, the selected weights, or `weights` where none were selected yet."""
         return freeze(chosen.step >= 0, chosen.best, weights, self.members)
-
-
-def _own(batch: Mapping[str, Any]) -> int:
-    """Axes before the batch's own: 1 where members have examples of their own, "mask" [m, b]."""
-    return int("mask" in batch and len(batch["mask"].shape) == 2)
 
 
 def once(function: Callable[..., Any], *arrays: Any, out_shardings: Any = None) -> Any:

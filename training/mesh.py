@@ -134,9 +134,9 @@ def part_of(mesh: jax.sharding.Mesh, process: int) -> tuple[int, int]:
     return index, parts // len(held)
 
 
-def path_name(path: tuple[Any, ...]) -> str:
-    """A tree path as "params/encoder/kernel"."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+def member_axes(batch: Mapping[str, Any]) -> int:
+    """Axes before a batch's own: 1 where members have examples of their own, "mask" [m, b]."""
+    return int("mask" in batch and len(batch["mask"].shape) == 2)
 
 
 def put(batch: Mapping[str, Any], sharding: NamedSharding) -> dict[str, jax.Array]:

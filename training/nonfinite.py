@@ -25,6 +25,7 @@ from training.contracts import Batch, DivergedError, Mean, Pipeline, TrainState
 from training.feed import stack
 from training.folder import write_json
 from training.gradients import Optimizer
+from training.trees import path_name
 
 MODES = ("stop", "skip", "rollback")
 log = logging.getLogger("reprise")
@@ -216,7 +217,7 @@ def _watched_tx(tx: optax.GradientTransformation, note: Any, path: str) -> Any:
 def _named(tree: Any) -> tuple[list[str], list[Any]]:
     """(paths, leaves) of the floating-point arrays of a tree."""
     pairs = [
-        (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+        (path_name(path), leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
         if _inexact(leaf)
     ]

@@ -32,6 +32,7 @@ import optax
 
 from training.contracts import ConfigError, Tree
 from training.gradients import Optimizer
+from training.trees import path_name
 
 # What each optimizer reads beside what all read, and the value that None stands for.
 SETTINGS: dict[str, dict[str, float]] = {
@@ -170,7 +171,7 @@ def build_schedule(config: Config, total_steps: int) -> Callable[[Any], jax.Arra
 def paths(tree: Tree) -> list[str]:
     """The paths of the leaves, "a/b/kernel", in the tree's order."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return [_name(path) for path, _ in leaves]
+    return [path_name(path) for path, _ in leaves]
 
 
 def _inverse_sqrt(rate: float, warmup: int) -> Callable[[Any], jax.Array]:
@@ -219,7 +220,7 @@ def _multiply(multipliers: Mapping[str, float]) -> optax.GradientTransformation:
 
     def update(updates: Tree, state: Any, params: Any = None) -> tuple[Tree, Any]:
         def scaled(path: Any, leaf: jax.Array) -> jax.Array:
-            factor, name = 1.0, _name(path)
+            factor, name = 1.0, path_name(path)
             for pattern, value in multipliers.items():
                 factor *= value if re.search(pattern, name) else 1.0
             return leaf if factor == 1.0 else leaf * factor
@@ -266,10 +267,6 @@ def _matches(patterns: tuple[str, ...], tree: Tree, where: str) -> Tree:
             f"{where}: {wanted} matches no parameter; the nearest are {', '.join(near)}"
         )
     return jax.tree.unflatten(jax.tree.structure(tree), found)
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _coupled(config: Config) -> bool:

@@ -28,7 +28,8 @@ from jax.sharding import PartitionSpec as P
 
 from training.config import nearest
 from training.contracts import ConfigError
-from training.mesh import AXES, BATCH_AXES, path_name
+from training.mesh import AXES, BATCH_AXES
+from training.trees import path_name
 
 Rules = Sequence[Sequence[Any]]
 log = logging.getLogger("reprise")

@@ -21,6 +21,7 @@ from etils import epath
 from training.checkpoint import Checkpoints
 from training.compiled import once
 from training.contracts import ConfigError, DataError, TrainState
+from training.trees import path_name
 
 PARTS = ("params", "mutable")
 POSITIONS = re.compile(r"(^|[/_])(pos|position|positions|posemb|pos_embedding)([/_]|$)")
@@ -150,7 +151,7 @@ def _with(state: TrainState, taken: Mapping[str, Any]) -> TrainState:
     }  # fmt: skip
 
     def replace(path: Any, leaf: Any) -> Any:
-        return new.get(_name(path), leaf)
+        return new.get(path_name(path), leaf)
 
     parts = {part: getattr(state, part) for part in (*PARTS, *rest)}
     return dataclasses.replace(state, **jax.tree_util.tree_map_with_path(replace, parts))
@@ -188,12 +189,8 @@ def _spec(shape: tuple[int, ...], like: jax.Array, whole: bool = False) -> jax.S
     return jax.ShapeDtypeStruct(shape, like.dtype, sharding=sharding)
 
 
-def _name(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
 def _named(tree: Any) -> dict[str, Any]:
-    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _shapes(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -17,6 +17,8 @@ import numpy as np
 from training.contracts import DataError
 
 Graph = dict[str, np.ndarray]
+# Of a graph's arrays in a batch or among a pipeline's constants.
+PREFIX = "graph/"
 # Arrays by edge; all else that a graph of a pack holds is by node.
 EDGE_ARRAYS = ("senders", "receivers", "edges", "edge_type", "reverse")
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from data import fakes, splits, stream
 from data.examples import Arrays, Source
+from data.pipelines.common.rows import this_process
 from data.transforms.common import parse
 from training.contracts import ConfigError, Info, Pipeline
 
@@ -97,10 +98,9 @@ def build(
     Raises:
       ConfigError: here, for whatever does not fit together. DataError: at the first batch.
     """
-    count = jax.process_count() if process_count is None else process_count
-    index = jax.process_index() if process_index is None else process_index
+    process = this_process(process_index, process_count)
     where = "data.transforms" if train else "data.eval_transforms"
-    plan = _plan(config, source.info, split, where, train, seed, (index, count))
+    plan = _plan(config, source.info, split, where, train, seed, process)
     if fake and not train:
         limit = min(len(plan.split), 2 * config.batch_size + config.batch_size // 2)
         limited = dataclasses.replace(plan.split, stop=plan.split.start + limit)

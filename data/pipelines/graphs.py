@@ -24,11 +24,11 @@ import numpy as np
 
 from data import splits
 from data.graph import packing, positions
+from data.graph.edges import PREFIX
 from data.graph.packing import Bucket, Store
 from data.pipelines.common.rows import Arrays, Rows, this_process
 from training.contracts import ConfigError, Info, Pipeline
 
-PREFIX = "graph/"
 # Fake graphs that are made; a fake pass repeats them.
 _DISTINCT = 64
 
@@ -75,9 +75,7 @@ class Config:
 
     batch_size: int = 32
     packs: int = 1
-    splits: dict[str, str] = field(
-        default_factory=lambda: {"train": "train", "val": "val", "test": "test"}
-    )
+    splits: dict[str, str] = field(default_factory=lambda: dict(splits.USUAL))
     num_buckets: int = 3
     buckets: tuple[int, ...] = ()
     positions: tuple[str, ...] = ()

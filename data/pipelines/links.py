@@ -22,31 +22,17 @@ import numpy as np
 
 from data import splits as expressions
 from data.graph import edges, splits
-from data.graph.kinds import NodeGraph
 from data.pipelines import nodes
 from data.pipelines.common.rows import Arrays, Rows, rounded, spec_of, this_process
 from training.contracts import ConfigError, Info, Pipeline
 
 
-class Source(Protocol):
+class Source(nodes.Source, Protocol):
     """What this pipeline asks of a source."""
-
-    @property
-    def info(self) -> Info:
-        """With num_nodes and num_features."""
-        ...
 
     @property
     def num_edges(self) -> int:
         """Undirected edges, each counted once."""
-        ...
-
-    def graph(self) -> NodeGraph:
-        """The data; may raise DataError."""
-        ...
-
-    def fake_graph(self, seed: int) -> NodeGraph:
-        """Random data of the same shapes, without a file."""
         ...
 
 
@@ -66,9 +52,7 @@ class Config:
     """
 
     batch_size: int = 0
-    splits: dict[str, str] = field(
-        default_factory=lambda: {"train": "train", "val": "val", "test": "test"}
-    )
+    splits: dict[str, str] = field(default_factory=lambda: dict(expressions.USUAL))
     split_seed: int = 0
     val_fraction: float = 0.05
     test_fraction: float = 0.1

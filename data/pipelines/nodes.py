@@ -26,8 +26,6 @@ from data.graph.kinds import NodeGraph
 from data.pipelines.common.rows import Arrays, Rows, rounded, spec_of, this_process
 from training.contracts import ConfigError, Info, Pipeline
 
-PREFIX = "graph/"
-
 
 class Source(Protocol):
     """What this pipeline asks of a source."""
@@ -60,9 +58,7 @@ class Config:
     """
 
     batch_size: int = 0
-    splits: dict[str, str] = field(
-        default_factory=lambda: {"train": "train", "val": "val", "test": "test"}
-    )
+    splits: dict[str, str] = field(default_factory=lambda: dict(splits.USUAL))
     features: str = "sparse"
     neighbours: tuple[int, ...] = ()
     positions: tuple[str, ...] = ()
@@ -158,7 +154,7 @@ def constants(
         kept |= {k: graph[k] for k in sparse}
     for step in positions.parse(added, "data.positions"):
         kept |= step(kept, info.num_nodes)
-    return {PREFIX + name: array for name, array in kept.items()}
+    return {edges.PREFIX + name: array for name, array in kept.items()}
 
 
 class Sampler:

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from data import splits
+from data.graph.edges import PREFIX
 from data.graph.kinds import Facts
 from data.pipelines.common.rows import Arrays, Rows, spec_of, this_process
 from training.contracts import ConfigError, Info, Pipeline
@@ -52,9 +53,7 @@ class Config:
 
     batch_size: int = 512
     eval_batch_size: int = 128
-    splits: dict[str, str] = field(
-        default_factory=lambda: {"train": "train", "val": "val", "test": "test"}
-    )
+    splits: dict[str, str] = field(default_factory=lambda: dict(splits.USUAL))
 
 
 TINY: dict[str, object] = {"eval_batch_size": 64}
@@ -116,11 +115,8 @@ def _graph(facts: np.ndarray, num_relations: int) -> Mapping[str, np.ndarray]:
     senders, receivers = np.concatenate([head, tail]), np.concatenate([tail, head])
     kinds = np.concatenate([relation, relation + num_relations])
     order = np.lexsort((kinds, senders, receivers))
-    return {
-        "graph/senders": senders[order].astype(np.int32),
-        "graph/receivers": receivers[order].astype(np.int32),
-        "graph/edge_type": kinds[order].astype(np.int32),
-    }
+    listed = {"senders": senders, "receivers": receivers, "edge_type": kinds}
+    return {PREFIX + name: array[order].astype(np.int32) for name, array in listed.items()}
 
 
 class Filter:

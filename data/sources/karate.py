@@ -82,11 +82,6 @@ class Karate:
         return ("nodes", "links")
 
     @property
-    def encoded(self) -> bool:
-        """There is nothing to decode."""
-        return False
-
-    @property
     def info(self) -> Info:
         """Splits "train" and "test" of nodes."""
         train = len(TRAIN[self.config.labels])

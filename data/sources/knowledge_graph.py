@@ -74,11 +74,6 @@ class KnowledgeGraph:
         return ("triples",)
 
     @property
-    def encoded(self) -> bool:
-        """There is nothing to decode."""
-        return False
-
-    @property
     def sizes(self) -> Sizes:
         """The data set's."""
         return SIZES[self.config.dataset]

@@ -115,11 +115,6 @@ class MoleculeNet:
         return ("graphs",)
 
     @property
-    def encoded(self) -> bool:
-        """There is nothing to decode."""
-        return False
-
-    @property
     def table(self) -> Table:
         """The published file."""
         return TABLES[self.config.dataset]

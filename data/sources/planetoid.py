@@ -88,11 +88,6 @@ class Planetoid:
         return ("nodes", "links")
 
     @property
-    def encoded(self) -> bool:
-        """There is nothing to decode."""
-        return False
-
-    @property
     def sizes(self) -> Sizes:
         """The data set's."""
         return SIZES[self.config.dataset]

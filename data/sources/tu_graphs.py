@@ -97,11 +97,6 @@ class TuGraphs:
         """What serves it."""
         return ("graphs",)
 
-    @property
-    def encoded(self) -> bool:
-        """There is nothing to decode."""
-        return False
-
     @functools.cached_property
     def sizes(self) -> Sizes:
         """The data set's; raises DataError where they must be read and the files are not there."""

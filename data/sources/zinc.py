@@ -59,11 +59,6 @@ class Zinc:
         return ("graphs",)
 
     @property
-    def encoded(self) -> bool:
-        """There is nothing to decode."""
-        return False
-
-    @property
     def info(self) -> Info:
         """Splits "train", "val" and "test"."""
         return Info(

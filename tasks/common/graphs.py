@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from training.contracts import Batch, ConfigError, Tree
+from training.trees import path_name
 
 PREFIX = "graph/"
 
@@ -33,7 +34,7 @@ def l2_penalty(params: Tree, factor: float, paths: tuple[str, ...]) -> jax.Array
       ConfigError: a pattern is found in no path.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    named = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
+    named = {path_name(path): leaf for path, leaf in leaves}
     for pattern in paths:
         if not any(re.search(pattern, name) for name in named):
             raise ConfigError(

@@ -27,7 +27,7 @@ def arrays(state):
     return state.replace(key=jax.random.key_data(state.key))
 
 
-def close(actual, expected, rtol=2e-5, atol=2e-6):
+def assert_close(actual, expected, rtol=2e-5, atol=2e-6):
     check = lambda a, e: np.testing.assert_allclose(a, e, rtol, atol)  # noqa: E731
     jax.tree.map(check, actual, expected)
 
@@ -78,7 +78,7 @@ def test_members_are_what_separate_runs_are(name, by):
     state, metrics = runner(algorithm)(KEY, first, batches)
     assert algorithm.members == SIZE
     assert algorithm.batches_per_update == inner.batches_per_update
-    close((arrays(state), metrics, *readings(algorithm)(state, batch)), stacked(alone))
+    assert_close((arrays(state), metrics, *readings(algorithm)(state, batch)), stacked(alone))
     jax.tree.map(
         np.testing.assert_array_equal, arrays(algorithm.member(state, 1)), pick(arrays(state), 1)
     )
@@ -101,7 +101,7 @@ def test_members_may_have_data_of_their_own(by):
         own = {name: leaf[:, i] for name, leaf in batches.items()}
         mine = {name: leaf[i] for name, leaf in first.items()}
         alone, _ = run(jax.random.fold_in(KEY, i), mine, own)
-        close(arrays(algorithm.member(state, i)), arrays(alone))
+        assert_close(arrays(algorithm.member(state, i)), arrays(alone))
 
 
 @pytest.mark.parametrize("by", WAYS)
@@ -116,7 +116,7 @@ def test_the_axis_of_own_data_comes_after_that_of_the_batches_of_an_update(by):
     update = jax.jit(inner.update)
     for i in range(2):
         alone, _ = update(states[i], {"value": own[i]})
-        close(arrays(algorithm.member(after, i)), arrays(alone))
+        assert_close(arrays(algorithm.member(after, i)), arrays(alone))
 
 
 def test_evaluation_data_are_shared_unless_the_mask_is_by_member():
@@ -141,7 +141,7 @@ def test_arrays_named_constant_are_shared_where_the_rest_is_own():
     after, _ = jax.jit(algorithm.update)(state, batch)
     mixed = {"input": two["input"], "label": one["label"]}
     alone, _ = jax.jit(inner.update)(algorithm.member(state, 1), mixed)
-    close(arrays(algorithm.member(after, 1)), arrays(alone))
+    assert_close(arrays(algorithm.member(after, 1)), arrays(alone))
 
 
 def test_weights_and_explanations_are_by_member():
@@ -157,7 +157,7 @@ def test_weights_and_explanations_are_by_member():
     explain = jax.jit(algorithm.algorithm.explain)
     for i in range(SIZE):
         alone = explain(algorithm.member(state, i), batch, KEY)["slope"]
-        close(slopes[i], alone)
+        assert_close(slopes[i], alone)
     assert not hasattr(ensemble.build(ensemble.Config(2), acting.build()[0]), "explain")
 
 

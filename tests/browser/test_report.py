@@ -189,7 +189,7 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 KINDS = ("single", "ensemble", "unfinished", "named", "gallery", "empty")
 
 
-def look(browser: Any, address: str, name: str, size: str, scheme: str) -> None:
+def assert_whole(browser: Any, address: str, name: str, size: str, scheme: str) -> None:
     """Opens a report, keeps its screenshot, and asserts all that this file promises."""
     width, height = SIZES[size]
     page = browser.new_page(
@@ -221,7 +221,7 @@ def look(browser: Any, address: str, name: str, size: str, scheme: str) -> None:
 def test_nothing_fails_and_nothing_is_cut_off(
     browser: Any, addresses: dict[str, str], kind: str, size: str, scheme: str
 ):
-    look(browser, addresses[kind], kind, size, scheme)
+    assert_whole(browser, addresses[kind], kind, size, scheme)
 
 
 def test_the_report_of_a_real_run(browser: Any, program: Program, tmp_path: Path):
@@ -233,7 +233,7 @@ def test_the_report_of_a_real_run(browser: Any, program: Program, tmp_path: Path
     assert "made-up data" in text
     assert all(name in text for name in ("Confusion matrix", "Attention", "Reliability"))
     for size in SIZES:
-        look(browser, f"file://{folder}/report.html", "smoke", size, "light")
+        assert_whole(browser, f"file://{folder}/report.html", "smoke", size, "light")
 
 
 def test_small_pictures_keep_their_pixels(browser: Any, addresses: dict[str, str]):

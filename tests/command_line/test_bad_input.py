@@ -112,7 +112,7 @@ SOURCES = {
 }
 
 
-def refused(ended: Ended | subprocess.CompletedProcess[str], code: int, *says: str) -> str:
+def assert_refused(ended: Ended | subprocess.CompletedProcess[str], code: int, *says: str) -> str:
     """The one line of a program that ended with `code`; it says all of `says` ("a|b": either)."""
     if isinstance(ended, subprocess.CompletedProcess):
         ended = Ended(ended.returncode, ended.stdout, ended.stderr)
@@ -127,7 +127,7 @@ def refused(ended: Ended | subprocess.CompletedProcess[str], code: int, *says: s
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_value_that_does_not_fit(override: str, in_process: Run, tmp_path: Path) -> None:
     ended = in_process(CONFIG, "--smoke", f"--workdir={tmp_path}", f"--config.{override}")
-    refused(ended, BAD_CONFIG, *OVERRIDES[override])
+    assert_refused(ended, BAD_CONFIG, *OVERRIDES[override])
     assert not (tmp_path / "result.json").exists()
 
 
@@ -140,7 +140,7 @@ def test_value_that_does_not_fit_leaves_a_run_alone(
 ) -> None:
     before = contents(finished)
     ended = in_process(CONFIG, "--smoke", f"--workdir={finished}", f"--config.{override}")
-    refused(ended, BAD_CONFIG)
+    assert_refused(ended, BAD_CONFIG)
     assert contents(finished) == before
 
 
@@ -148,37 +148,37 @@ def test_value_that_does_not_fit_leaves_a_run_alone(
 def test_unknown_argument(argument: str, in_process: Run, finished: Path) -> None:
     before = contents(finished)
     ended = in_process(CONFIG, "--smoke", f"--workdir={finished}", argument)
-    refused(ended, BAD_CONFIG, *ARGUMENTS[argument])
+    assert_refused(ended, BAD_CONFIG, *ARGUMENTS[argument])
     assert contents(finished) == before
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_config_that_does_not_exist(name: str, in_process: Run) -> None:
-    refused(in_process(f"--config={name}"), BAD_CONFIG, *FILES[name])
+    assert_refused(in_process(f"--config={name}"), BAD_CONFIG, *FILES[name])
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_config_that_is_wrong(source: str, in_process: Run, tmp_path: Path) -> None:
     config = tmp_path / "mine.py"
     config.write_text(source)
-    refused(in_process(f"--config={config}"), BAD_CONFIG, *SOURCES[source])
+    assert_refused(in_process(f"--config={config}"), BAD_CONFIG, *SOURCES[source])
 
 
 @pytest.mark.parametrize("text", ["{", "3", "[]"])
 def test_json_that_is_no_config(text: str, in_process: Run, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(text)
-    refused(in_process(f"--config={config}"), BAD_CONFIG, "JSON|sections")
+    assert_refused(in_process(f"--config={config}"), BAD_CONFIG, "JSON|sections")
 
 
 def test_config_is_missing(in_process: Run) -> None:
-    refused(in_process(), BAD_CONFIG, "--config", "--list")
+    assert_refused(in_process(), BAD_CONFIG, "--config", "--list")
 
 
 def test_as_a_program(program: Program) -> None:
     """What the tests above see in this process, a shell sees too."""
     ended = program("train.py", CONFIG, "--config.train.stepps=3")
-    refused(ended, BAD_CONFIG, "train.stepps", "steps'")
+    assert_refused(ended, BAD_CONFIG, "train.stepps", "steps'")
     assert ended.stdout == ""
     assert len(ended.stderr.splitlines()) == 1
 
@@ -186,22 +186,24 @@ def test_as_a_program(program: Program) -> None:
 def test_batch_that_does_not_divide_over_the_mesh(program: Program, tmp_path: Path) -> None:
     argv = (CONFIG, "--smoke", f"--workdir={tmp_path / 'run'}", "--config.data.batch_size=12")
     says = ("data.batch_size 12", "8 parts", "8 or 16")
-    refused(program("train.py", *argv, devices=8), BAD_CONFIG, *says)
+    assert_refused(program("train.py", *argv, devices=8), BAD_CONFIG, *says)
 
 
 def test_workdir_of_another_config(in_process: Run, finished: Path) -> None:
     before = contents(finished)
     changes = ("--config.optimizer.learning_rate=0.5", "--config.model.heads=4")
     ended = in_process(CONFIG, "--smoke", f"--workdir={finished}", *changes)
-    refused(ended, BAD_CONFIG, "optimizer.learning_rate: 0.002 there, 0.5 now")
-    refused(ended, BAD_CONFIG, "model.heads", "--workdir", "--fresh")
+    assert_refused(ended, BAD_CONFIG, "optimizer.learning_rate: 0.002 there, 0.5 now")
+    assert_refused(ended, BAD_CONFIG, "model.heads", "--workdir", "--fresh")
     assert contents(finished) == before
 
 
 def test_workdir_of_a_run_that_never_began(in_process: Run, tmp_path: Path) -> None:
     """A wrong value, corrected, may go into the same folder: nothing was lost there."""
     workdir = f"--workdir={tmp_path / 'run'}"
-    refused(in_process(CONFIG, "--smoke", workdir, "--config.model.patch_size=3"), BAD_CONFIG)
+    assert_refused(
+        in_process(CONFIG, "--smoke", workdir, "--config.model.patch_size=3"), BAD_CONFIG
+    )
     assert in_process(CONFIG, "--smoke", workdir).code == 0
 
 
@@ -229,7 +231,7 @@ def test_workdir_in_use(live: tuple[Path, subprocess.Popen[str]], in_process: Ru
     assert process.poll() is None
     argv = (CONFIG, "--smoke", f"--workdir={workdir}", "--config.train.steps=4000000")
     config = (workdir / "config.json").read_bytes()
-    refused(in_process(*argv), BAD_CONFIG, f"in use by a live run (process {process.pid}")
+    assert_refused(in_process(*argv), BAD_CONFIG, f"in use by a live run (process {process.pid}")
     assert (workdir / "config.json").read_bytes() == config
     # It went on unharmed: it can still be told to save and stop.
     process.send_signal(signal.SIGINT)
@@ -243,7 +245,7 @@ def test_workdir_below_a_file(program: Program, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     ended = program("train.py", CONFIG, "--smoke", f"--workdir={file / 'run'}")
-    refused(ended, BAD_DISK, str(file / "run"))
+    assert_refused(ended, BAD_DISK, str(file / "run"))
     assert file.read_text() == "mine"
 
 
@@ -254,7 +256,7 @@ def test_disk_is_full(name: str, program: Program, tmp_path: Path) -> None:
     workdir.mkdir()
     (workdir / name).symlink_to("/dev/full")
     argv = ("train.py", CONFIG, "--smoke", f"--workdir={workdir}")
-    refused(program(*argv), BAD_DISK, "No space left on device")
+    assert_refused(program(*argv), BAD_DISK, "No space left on device")
     assert not (workdir / "result.json").exists()
 
 
@@ -264,7 +266,7 @@ def test_disk_has_room_again(in_process: Run, program: Program, tmp_path: Path) 
     full = tmp_path / "run" / "result.json.partial"
     full.parent.mkdir()
     full.symlink_to("/dev/full")
-    refused(program("train.py", *argv), BAD_DISK, "No space left on device")
+    assert_refused(program("train.py", *argv), BAD_DISK, "No space left on device")
     full.unlink()
     assert in_process(*argv).code == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -286,7 +288,7 @@ def test_checkpoint_does_not_fit_on_the_disk(program: Program, tmp_path: Path) -
     """Orbax writes in threads of its own, from C++: no file of this process may exceed 9 kB."""
     workdir = tmp_path / "run"
     ended = program("-c", LIMITED, CONFIG, "--smoke", f"--workdir={workdir}")
-    refused(ended, BAD_DISK, "cannot write")
+    assert_refused(ended, BAD_DISK, "cannot write")
     assert not (workdir / "result.json").exists()
 
 
@@ -298,7 +300,7 @@ def test_raw_files_are_missing(
     monkeypatch.setenv("REPRISE_RAW_DIR", str(tmp_path / "raw"))
     ended = in_process(config, f"--workdir={tmp_path / 'run'}")
     says = ("mnist", "sha256", "http", str(tmp_path / "raw" / "mnist"))
-    refused(ended, BAD_DATA, *says)
+    assert_refused(ended, BAD_DATA, *says)
 
 
 @pytest.fixture
@@ -327,7 +329,7 @@ def test_image_that_does_not_decode(in_process: Run, images: Path, tmp_path: Pat
     """It is named and counted; the run stops, or goes on, as the config says."""
     config = f"--config=configs/vision/vit_folder.py:{images}"
     argv = (config, f"--workdir={tmp_path / 'run'}", *FOLDER)
-    refused(in_process(*argv), BAD_DATA, "7.png", "1 ")
+    assert_refused(in_process(*argv), BAD_DATA, "7.png", "1 ")
     ended = in_process(*argv, "--config.data.source.on_bad_image=skip")
     assert ended.code == 0, ended.err
     assert "7.png" in ended.err
@@ -338,7 +340,7 @@ def test_class_folder_without_images(in_process: Run, images: Path, tmp_path: Pa
         (split / "empty").mkdir()
     config = f"--config=configs/vision/vit_folder.py:{images}"
     ended = in_process(config, f"--workdir={tmp_path / 'run'}", *FOLDER)
-    refused(ended, BAD_DATA, str(images), "/empty holds no image")
+    assert_refused(ended, BAD_DATA, str(images), "/empty holds no image")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])

@@ -32,7 +32,7 @@ class Bucket(backends._OsPathBackend):
     @contextlib.contextmanager
     def open(self, path: Any, mode: str) -> Iterator[Any]:
         if "a" in mode or "+" in mode:
-            raise NotImplementedError(f"{path}: nothing can be appended to an object")
+            raise AssertionError(f"{path}: nothing can be appended to an object")
         if "r" in mode:
             with super().open(self.place(path), mode) as file:
                 yield file
@@ -46,12 +46,12 @@ class Bucket(backends._OsPathBackend):
         place.write_bytes(data if isinstance(data, bytes) else data.encode())
 
     def rename(self, path: Any, dst: Any) -> None:
-        raise NotImplementedError(f"{path}: an object cannot be renamed")
+        raise AssertionError(f"{path}: an object cannot be renamed")
 
     replace = rename
 
     def walk(self, top: Any, **options: Any) -> Any:
-        raise NotImplementedError(f"{top}: a bucket is not walked through")
+        raise AssertionError(f"{top}: a bucket is not walked through")
 
 
 def _in_the_folder(name: str) -> Any:

@@ -16,6 +16,7 @@ from training import mesh, placement
 from training.compiled import Compiled
 from training.config import Mesh
 from training.contracts import TrainState
+from training.trees import path_name
 
 STEPS = 20
 
@@ -163,7 +164,7 @@ def text(compiled: Compiled) -> dict[str, Any]:
 def large(compiled: Compiled) -> list[tuple[str, tuple[int, ...]]]:
     """Path and whole shape of the parameters that no activation is as large as."""
     leaves = jax.tree_util.tree_leaves_with_path(compiled.shapes.params)
-    return [(mesh.path_name(path), a.shape) for path, a in leaves if a.size >= 1024]
+    return [(path_name(path), a.shape) for path, a in leaves if a.size >= 1024]
 
 
 def init() -> dict[str, Any]:

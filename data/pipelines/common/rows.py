@@ -3,6 +3,7 @@
 Letters: `b` rows of a batch over all processes, `n` rows of a split.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,27 +77,14 @@ class Rows:
         rows = np.empty(self.batch_size, np.int64)
         for epoch in np.unique(epochs):
             chosen = epochs == epoch
-            rows[chosen] = self._order(int(epoch))[places[chosen]]
+            rows[chosen] = _permutation(self.seed, int(epoch), self.size)[places[chosen]]
         return rows, np.ones(self.batch_size, bool)
 
-    def _order(self, epoch: int) -> np.ndarray:
-        return _permutation(self.seed, epoch, self.size)
 
-
-_LAST: dict[tuple[int, int, int], np.ndarray] = {}
-
-
+@functools.lru_cache(maxsize=64)
 def _permutation(seed: int, epoch: int, size: int) -> np.ndarray:
     """The rows of one epoch; the last few are kept, because batches ask for the same again."""
-    key = (seed, epoch, size)
-    found = _LAST.get(key)
-    if found is None:
-        found = np.random.default_rng((seed, epoch, 0x0DE5)).permutation(size)
-        if len(_LAST) >= 64:
-            # Another pipeline's thread may have taken it meanwhile.
-            _LAST.pop(next(iter(_LAST)), None)
-        _LAST[key] = found
-    return found
+    return np.random.default_rng((seed, epoch, 0x0DE5)).permutation(size)
 
 
 def rounded(size: int, multiple: int) -> int:
