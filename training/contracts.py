@@ -101,6 +101,10 @@ class Info:
         graphs.
       max_nodes: of many graphs, the nodes of the largest; 0 where that is not known.
       num_targets: numbers that a regression predicts, 0 where there are none.
+      vocab_size: token ids are below it; 0 where there is no text.
+      source_vocab_size: of the text that is translated from, 0 where it is not another.
+      max_length: tokens of the longest text, 0 where that is not known.
+      special: ids that stand for no text, by their names: pad unk bos eos mask cls sep.
     """
 
     num_examples: Mapping[str, int]
@@ -113,6 +117,10 @@ class Info:
     num_nodes: int = 0
     max_nodes: int = 0
     num_targets: int = 0
+    vocab_size: int = 0
+    source_vocab_size: int = 0
+    max_length: int = 0
+    special: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
