@@ -2,7 +2,7 @@
 
 Only `params` and `mutable` are taken; step, key and optimizer begin anew. An array whose path is
 not there, or has another shape, keeps its fresh values (a new head). A table of positions of
-another length is interpolated: over two dimensions where both lengths are squares, a class token
+another length is interpolated: over two dimensions where both lengths are squares, class tokens
 apart, as Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.2 does, else over one.
 """
 
@@ -21,7 +21,7 @@ from etils import epath
 from training.checkpoint import Checkpoints
 from training.compiled import once
 from training.contracts import ConfigError, DataError, TrainState
-from training.trees import path_name
+from training.trees import named, nested, path_name
 
 PARTS = ("params", "mutable")
 POSITIONS = re.compile(r"(^|[/_])(pos|position|positions|posemb|pos_embedding)([/_]|$)")
@@ -40,7 +40,7 @@ def start_from(state: TrainState, source: str) -> TrainState:
     checkpoints, step = _open(source)
     try:
         have = _shapes({k: v for k, v in checkpoints.shapes(step).items() if k in PARTS})
-        fresh = _named({part: getattr(state, part) for part in PARTS})
+        fresh = named({part: getattr(state, part) for part in PARTS})
         same = {n: a for n, a in fresh.items() if n in have and have[n].shape == a.shape}
         resized = {n: a for n, a in fresh.items() if n in have and _is_longer(n, have[n], a)}
         if not same and not resized:
@@ -49,7 +49,7 @@ def start_from(state: TrainState, source: str) -> TrainState:
             )
         wanted = {n: _spec(a.shape, a) for n, a in same.items()}
         wanted |= {n: _spec(have[n].shape, a, whole=True) for n, a in resized.items()}
-        taken = _named(checkpoints.restore_some(step, _nested(wanted)))
+        taken = named(checkpoints.restore_some(step, nested(wanted)))
     finally:
         checkpoints.close()
     for name, array in resized.items():
@@ -103,8 +103,8 @@ def resize_positions(table: jax.Array, length: int) -> jax.Array:
 
 
 def _class_tokens(before: int, after: int) -> int | None:
-    """0 or 1 tokens without a place beside two square grids; None where they are not square."""
-    square = [e for e in (0, 1) if all(math.isqrt(n - e) ** 2 == n - e for n in (before, after))]
+    """Tokens (up to 2) without a place beside two square grids; None where they are not square."""
+    square = [e for e in (0, 1, 2) if all(math.isqrt(n - e) ** 2 == n - e for n in (before, after))]
     return square[0] if square else None
 
 
@@ -141,8 +141,8 @@ def _tell(
 def _with(state: TrainState, taken: Mapping[str, Any]) -> TrainState:
     """The state with arrays replaced by name, and copies of the replaced parameters likewise."""
     rest = {"opt_state": state.opt_state, "carry": state.carry}
-    params = {n.removeprefix("params/"): a for n, a in _named({"params": state.params}).items()}
-    copies = _copies(_named(rest), params)
+    params = {n.removeprefix("params/"): a for n, a in named({"params": state.params}).items()}
+    copies = _copies(named(rest), params)
     new = {
         **taken,
         # Copied: the update donates both, and they must not be one buffer.
@@ -189,10 +189,6 @@ def _spec(shape: tuple[int, ...], like: jax.Array, whole: bool = False) -> jax.S
     return jax.ShapeDtypeStruct(shape, like.dtype, sharding=sharding)
 
 
-def _named(tree: Any) -> dict[str, Any]:
-    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
 def _shapes(tree: Any, prefix: str = "") -> dict[str, Any]:
     """{path: what has a shape} of nested dicts; other containers cannot be restored in part."""
     if isinstance(tree, Mapping):
@@ -201,18 +197,6 @@ def _shapes(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix[:-1]: tree} if hasattr(tree, "shape") else {}
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{"a": {"b": x}} of {"a/b": x}."""
-    tree: dict[str, Any] = {}
-    for name, leaf in flat.items():
-        *parents, last = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = leaf
-    return tree
-
-
-def _some(named: Mapping[str, Any]) -> str:
-    texts = [f"{name} {tuple(a.shape)}" for name, a in list(named.items())[:3]]
-    return ", ".join(texts) + (", ..." if len(named) > 3 else "")
+def _some(arrays: Mapping[str, Any]) -> str:
+    texts = [f"{name} {tuple(a.shape)}" for name, a in list(arrays.items())[:3]]
+    return ", ".join(texts) + (", ..." if len(arrays) > 3 else "")
