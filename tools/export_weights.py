@@ -23,6 +23,7 @@ from tools.weights.common import files, mapping, options
 from training.checkpoint import Checkpoints
 from training.contracts import ConfigError
 from training.folder import read_json
+from training.progress import setup_logging
 from training.trees import named
 
 log = logging.getLogger("reprise")
@@ -40,7 +41,7 @@ def run(argv: Sequence[str]) -> int:
         "--checkpoint", default="tested", help="tested, best, last or a step (default: tested)"
     )
     arguments, _ = parser.parse(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    setup_logging()
     out = Path(arguments.out)
     check_new(out)
     section, arrays = weights_of(arguments.workdir, arguments.checkpoint)

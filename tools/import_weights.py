@@ -25,10 +25,12 @@ from etils import epath
 from models.layers.stack import stack_layers
 from tools import command_line, weights
 from tools.weights.common import files, mapping, options
+from training import selection
 from training.checkpoint import Checkpoints, RunState
 from training.contracts import ConfigError, TrainState
 from training.files import in_bucket
 from training.folder import write_json
+from training.progress import setup_logging
 from training.trees import nested
 
 log = logging.getLogger("reprise")
@@ -46,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
         "--scan", action="store_true", help="for models of model.scan_layers: layers in one array"
     )
     arguments, _ = parser.parse(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    setup_logging()
     out = Path(arguments.out)
     check_new(out)
     published = files.read(arguments.source)
@@ -105,7 +107,7 @@ def save(
     out.mkdir(parents=True)
     checkpoints = Checkpoints(out)
     try:
-        checkpoints.save(state, {"best": {}}, RunState())
+        checkpoints.save(state, selection.first((), None, 1), RunState())
         checkpoints.finish()
     finally:
         checkpoints.close()

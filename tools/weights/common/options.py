@@ -1,5 +1,6 @@
 """A publisher's config.json as our section `model`, and back."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from training.contracts import ConfigError, DataError, Info
 
 LABELS = "head/bias"
 """Our array with a length for each class, which config.json names one by one."""
+
+_TWO = ("LABEL_0", "LABEL_1")  # what config.json leaves out
 
 
 def architecture_of(family: Family, config: Mapping[str, Any]) -> str:
@@ -70,7 +73,7 @@ def section_of(family: Family, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def info_of(config: Mapping[str, Any]) -> Info:
     """What a data set would have to state for the published model."""
-    classes = len(config.get("id2label") or ()) or config.get("num_labels") or 2
+    classes = config.get("num_labels") or len(config.get("id2label") or _TWO)
     return Info({}, num_classes=classes, vocab_size=config.get("vocab_size") or 0)
 
 
@@ -143,7 +146,7 @@ def config_of(
 ) -> dict[str, Any]:
     """config.json for a run's model; of what ours does not say, `published` says it.
 
-    Raises ConfigError for a value that theirs has no word for.
+    Raises ConfigError for a value that theirs has no word for, and images that are not square.
     """
     made: dict[str, Any] = {key: accepted[0] for key, accepted in family.fixed.items()}
     for key in family.keys:
@@ -157,10 +160,22 @@ def config_of(
         made[key.theirs] = key.values.get(value, value)
     for name, (path, axis) in family.sizes.items():
         made[name] = int(arrays[path].shape[axis])
+    if family.image:
+        made |= _image_sizes(section, arrays)
     if LABELS in arrays:
         count = len(arrays[LABELS])
-        if len(published.get("id2label") or ()) != count:
+        if len(published.get("id2label") or _TWO) != count:
             published = {**published, "id2label": {str(i): f"LABEL_{i}" for i in range(count)}}
             published["label2id"] = {name: int(i) for i, name in published["id2label"].items()}
     named = {"architectures": [architecture], "model_type": family.model_type, "dtype": "float32"}
     return {**published, **made, **named}
+
+
+def _image_sizes(section: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The pixels a side and the channels that the arrays are made for."""
+    patch, (rows, _) = section["patch_size"], arrays["patch_projection/kernel"].shape
+    patches = len(arrays["positions/embedding"]) - 1 - section["distilled"]
+    side = math.isqrt(patches)
+    if side**2 != patches:
+        raise ConfigError(f"positions of {patches} patches: published ones are of square images")
+    return {"image_size": side * patch, "num_channels": rows // patch**2}
