@@ -57,12 +57,15 @@ def run(argv: Sequence[str]) -> int:
 def weights_of(workdir: str, which: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(the section `model`, {path: array} of a model that is no scan) of a run's folder.
 
-    Raises ConfigError where there is no run, or one of several networks.
+    Raises ConfigError where there is no run, or one of several members.
     """
     path = epath.Path(workdir) / files.CONFIG
     if not path.exists():
         raise ConfigError(f"{workdir} holds no run: there is no config.json in it")
     values = read_json(path)
+    members = values.get("train", {}).get("ensemble", 1)
+    if members > 1:
+        raise ConfigError(f"{workdir} holds {members} members; a publisher's file one network")
     params = _trained(workdir, which) if "data" in values else _imported(workdir)
     found = unstack_layers(jax.tree.map(np.asarray, params))
     return values["model"], named(found)
@@ -70,10 +73,7 @@ def weights_of(workdir: str, which: str) -> tuple[dict[str, Any], dict[str, np.n
 
 def _trained(workdir: str, which: str) -> Mapping[str, Any]:
     restored = parts.restore(workdir, which)
-    algorithm = restored.parts.algorithm
-    if algorithm.members > 1:
-        raise ConfigError(f"{workdir} holds {algorithm.members} members; export takes one network")
-    return algorithm.weights(restored.state).params
+    return restored.parts.algorithm.weights(restored.state).params
 
 
 def _imported(workdir: str) -> Mapping[str, Any]:

@@ -78,14 +78,16 @@ def convert(
       DataError: tensors are missing, left over or of another shape.
     """
     config = published.config
-    family = weights.family(asked or config.get("model_type"), f"{published.folder}/config.json")
+    where = "--family" if asked else f"{published.folder / files.CONFIG}"
+    family = weights.family(asked or config.get("model_type"), where)
     section = options.section_of(family, config)
     info, image = options.info_of(config), options.image_of(family, config)
     own, body = (
         mapping.shapes_of(family, values, info, image)
         for values in (section, {**section, **family.body})
     )
-    arrays, notes = mapping.to_ours(family, section, published.tensors, own, body)
+    with_head = options.architecture_of(family, config) != next(iter(family.architectures))
+    arrays, notes = mapping.to_ours(family, section, published.tensors, own, body, with_head)
     others = sorted({str(t.dtype) for t in published.tensors.values()} - {"float32", "int64"})
     if others:
         notes.add("kept as float32", ", ".join(others))

@@ -3,7 +3,8 @@
 Only `params` and `mutable` are taken; step, key and optimizer begin anew. An array whose path is
 not there, or has another shape, keeps its fresh values (a new head). A table of positions of
 another length is interpolated: over two dimensions where both lengths are squares, class tokens
-apart, as Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.2 does, else over one.
+apart, as Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.2 does, else over one. A text's
+positions (those beside a table of `tokens`) are no grid: the first ones are taken as they are.
 """
 
 import dataclasses
@@ -18,9 +19,11 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
+from training import config as configs
 from training.checkpoint import Checkpoints
 from training.compiled import once
 from training.contracts import ConfigError, DataError, TrainState
+from training.folder import read_json
 from training.trees import named, nested, path_name
 
 PARTS = ("params", "mutable")
@@ -53,17 +56,34 @@ def start_from(state: TrainState, source: str) -> TrainState:
     finally:
         checkpoints.close()
     for name, array in resized.items():
-        resize = functools.partial(resize_positions, length=array.shape[-2])
-        taken[name] = once(resize, taken[name], out_shardings=array.sharding)
+        if _of_text(name, fresh):
+            taken[name] = once(first_positions, taken[name], array, out_shardings=array.sharding)
+        else:
+            resize = functools.partial(resize_positions, length=array.shape[-2])
+            taken[name] = once(resize, taken[name], out_shardings=array.sharding)
     _tell(source, step, have, fresh, resized, taken)
     return _with(state, taken)
 
 
-def check(source: str) -> None:
-    """Raises ConfigError where `source`, if any, has no checkpoints: known before compiling."""
+def check(source: str, model: Mapping[str, Any]) -> None:
+    """Raises ConfigError where `source`, if any, has no checkpoints: known before compiling.
+
+    Where its section `model` says something else than `model`, one line says so: heads or an
+    epsilon that differ would fit by their shapes.
+    """
+    if not source:
+        return
     folder, _ = _split(source)
-    if source and not (epath.Path(folder) / "checkpoints").is_dir():
+    if not (epath.Path(folder) / "checkpoints").is_dir():
         raise ConfigError(f"train.init_from={source}: {folder} holds no checkpoints of a run")
+    path = epath.Path(folder) / "config.json"
+    there = read_json(path).get("model", {}) if path.exists() else {}
+    if there and model:
+        differing = [
+            f"{key} {now!r} (there {before!r})"
+            for key, (before, now) in configs.differences(there, model).items()
+        ]
+        log.info("the model of %s differs in: %s", source, ", ".join(differing) or "nothing")
 
 
 def _split(source: str) -> tuple[str, str]:
@@ -74,7 +94,7 @@ def _split(source: str) -> tuple[str, str]:
 
 def _open(source: str) -> tuple[Checkpoints, int]:
     """The source's checkpoints, and the step that is meant."""
-    check(source)
+    check(source, {})
     folder, text = _split(source)
     checkpoints = Checkpoints(folder, read_only=True)
     step = int(text) if text else checkpoints.latest()
@@ -87,6 +107,17 @@ def _open(source: str) -> tuple[Checkpoints, int]:
         checkpoints.close()
         raise DataError(f"train.init_from={source} is damaged: {fault}")
     return checkpoints, step
+
+
+def _of_text(name: str, fresh: Mapping[str, Any]) -> bool:
+    """Whether a table of positions stands beside the table of a vocabulary."""
+    return POSITIONS.sub(r"\1tokens\3", name) in fresh
+
+
+def first_positions(table: jax.Array, fresh: jax.Array) -> jax.Array:
+    """A table [..., l, d] whose first positions are `table`'s, and the rest `fresh`'s."""
+    kept = min(table.shape[-2], fresh.shape[-2])
+    return fresh.at[..., :kept, :].set(table[..., :kept, :])
 
 
 def resize_positions(table: jax.Array, length: int) -> jax.Array:

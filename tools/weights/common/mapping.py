@@ -87,6 +87,7 @@ def to_ours(
     tensors: Mapping[str, np.ndarray],
     own: Shapes,
     body: Shapes,
+    with_head: bool,
 ) -> tuple[Arrays, Notes]:
     """({our path: float32 array}, what found no place) of a file's tensors.
 
@@ -97,6 +98,8 @@ def to_ours(
       own: shapes of the section's model.
       body: of the one of `family.body`, whose arrays are taken too: a run of another head begins
         with them.
+      with_head: whether config.json says that the file holds all of `own`; else it may hold the
+        body alone.
 
     Raises:
       DataError: names of the body or of a head are missing, a shape is wrong, a tensor is none of
@@ -110,9 +113,10 @@ def to_ours(
     for entry in entries:
         placed = all(path in shapes for path in entry.paths)
         if entry.theirs not in names:
-            if placed and entry.group in begun:
+            of_model = all(path in own for path in entry.paths)
+            if (placed and entry.group in begun) or (of_model and with_head):
                 faults.add("missing", entry.theirs)
-            elif all(path in own for path in entry.paths):
+            elif of_model:
                 notes.add("not there, and fresh where a run begins", entry.theirs)
         elif placed:
             tensor = tensors[names[entry.theirs]]
