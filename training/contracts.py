@@ -137,6 +137,8 @@ class Pipeline:
       num_batches: batches of one pass; None for an endless stream.
       decode: from a field of token ids ("tokens", "source", "target") to what turns some of its
         ids into text.
+      references: from such a field to what gives the text of the data itself by an example's
+        "index": cut into words as the tokenizer cuts it, the words that it does not know included.
     """
 
     specs: tuple[Mapping[str, jax.ShapeDtypeStruct], ...]
@@ -145,6 +147,7 @@ class Pipeline:
     constant: Mapping[str, np.ndarray] = field(default_factory=dict)
     num_batches: int | None = None
     decode: Mapping[str, Callable[[Sequence[int]], str]] = field(default_factory=dict)
+    references: Mapping[str, Callable[[int], str]] = field(default_factory=dict)
 
 
 class Task(Protocol):

@@ -1,4 +1,4 @@
-"""A tiny language model and a tiny translator, with the calls of models/text and a cache.
+"""A tiny language model, translator and reader, with the calls of models/text and a cache.
 
 Their memory is a running mix of the embeddings of all tokens so far, so that every token matters to
 all that follow; in decoding it lies in the collection "cache".
@@ -79,3 +79,30 @@ class Translator(nn.Module):
         return self.decode_step(
             encoded, source_lengths, target_inputs, positions, train, decode=False
         )
+
+
+class Reader(nn.Module):
+    """Called as models.text.bert is: logits of the text, or of each token where `tokens`."""
+
+    outputs: int
+    tokens: bool = False
+    vocab_size: int = 11
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, tokens, lengths=None, token_types=None, *, train):
+        x = nn.Embed(self.vocab_size, self.width, name="embed")(tokens)
+        seen = jnp.ones(tokens.shape, bool)
+        if lengths is not None:
+            seen = jnp.arange(tokens.shape[1]) < lengths[:, None]
+        if token_types is not None:
+            x += token_types[..., None]
+        scores = jnp.where(seen[:, None], jnp.einsum("bld,bmd->blm", x, x), -1e9)
+        weights = jax.nn.softmax(scores)[:, None]
+        self.sow("intermediates", "attention", weights)
+        hidden = x + jnp.einsum("bhlm,bmd->bld", weights, x)
+        pooled = jnp.tanh(jnp.where(seen[..., None], hidden, 0.0).sum(1))
+        head = nn.Dense(self.outputs, name="head")
+        return {
+            "hidden": hidden, "pooled": pooled, "logits": head(hidden if self.tokens else pooled)
+        }  # fmt: skip
