@@ -110,11 +110,6 @@ class SequenceToSequence:
         )
         return {} if weights is None else {"alignment": weights[:, -1].mean(1)}
 
-    @property
-    def limit(self) -> int:
-        """Tokens that the model remembers while it generates; 0 for any number."""
-        return int(getattr(self.model, "cache_length", 0))
-
     def begin(self, params: Tree, mutable: Tree, batch: Batch) -> sampling.Front:
         """After reading "source" [b, m] of "source_lengths" [b], and bos: the first logits."""
         variables = {"params": params, **mutable}
@@ -199,11 +194,11 @@ def build(config: Config, model: Any, info: Info) -> SequenceToSequence:
     sampling.Method(beams=config.beams, length_penalty=config.length_penalty)
     if config.max_length < 1:
         raise ConfigError(f"task.max_length={config.max_length}: expected 1 or more")
-    limit = getattr(model, "cache_length", 0)
+    limit = getattr(model, "max_length", 0)
     if limit and config.max_length > limit:
         raise ConfigError(
-            f"task.max_length={config.max_length}: the model remembers {limit} tokens "
-            "(model.cache_length)"
+            f"task.max_length={config.max_length}: the model has {limit} positions "
+            "(model.max_length)"
         )
     if not 0.0 <= config.teacher_forcing <= 1.0:
         raise ConfigError(f"task.teacher_forcing={config.teacher_forcing}: expected 0 to 1")

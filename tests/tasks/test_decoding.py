@@ -19,11 +19,15 @@ from training.contracts import ConfigError, Info
 KEY = jax.random.key(0)
 
 
+def info_of(vocabulary: int, eos: int) -> Info:
+    return Info({}, vocab_size=vocabulary, special={"eos": eos, "pad": vocabulary - 1})
+
+
 class Talking:
     """A random talker, its task, and its logits after a list of tokens."""
 
     def __init__(self, vocabulary: int, eos: int, seed: int):
-        info = Info({}, vocab_size=vocabulary, special={"eos": eos, "pad": vocabulary - 1})
+        info = info_of(vocabulary, eos)
         self.model = Talker(vocab_size=vocabulary)
         config = language_modelling.Config()
         self.task = language_modelling.build(config, self.model, info)
@@ -225,7 +229,12 @@ def test_a_method_that_is_none_is_refused(fields: dict) -> None:
 
 def test_more_tokens_than_the_model_remembers_are_refused() -> None:
     talking = Talking(7, eos=5, seed=0)
-    model = Talker(vocab_size=7, cache_length=10)
-    task = language_modelling.build(language_modelling.Config(), model, Info({}, vocab_size=7))
+    model = Talker(vocab_size=7, max_length=10)
+    task = language_modelling.build(language_modelling.Config(), model, info_of(7, eos=5))
     with pytest.raises(ConfigError, match="3 tokens of a prompt and 8 more are beyond the 10"):
         task.generate(talking.params, {}, {"tokens": PROMPTS}, KEY, length=8)
+    for options in ({}, {"beams": 3}):
+        found = task.generate(talking.params, {}, {"tokens": PROMPTS}, KEY, length=7, **options)
+        assert np.isfinite(found["scores"]).all()
+        free = talking.generate(PROMPTS, length=7, **options)
+        np.testing.assert_allclose(found["scores"], free["scores"], rtol=1e-5)

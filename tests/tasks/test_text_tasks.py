@@ -297,7 +297,12 @@ NOTHING = Info({})
         (masked_language_modelling, {"rate": 0.0}, INFO, "task.rate"),
         (
             masked_language_modelling,
-        (masked_language_modelling, {}, Info({}, vocab_size=1, special={"mask": 0}), "holds only"),
+            (
+                masked_language_modelling,
+                {},
+                Info({}, vocab_size=1, special={"mask": 0}),
+                "holds only",
+            ),
             Info({}, vocab_size=1, special={"mask": 0}),
             "only special",
         ),

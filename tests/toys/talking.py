@@ -22,15 +22,17 @@ def remembered(x_bld: jax.Array, start_bd: jax.Array) -> jax.Array:
 
 
 class Talker(nn.Module):
-    """Called as models.text.gpt is; `cache_length` 0 remembers any number of tokens."""
+    """Called as models.text.gpt is; `max_length` 0 remembers any number of tokens."""
 
     vocab_size: int = 11
     width: int = 8
-    cache_length: int = 0
+    max_length: int = 0
     std: float = 1.0
 
     @nn.compact
-    def __call__(self, tokens, segments=None, positions=None, *, train, decode=False):
+    def __call__(
+        self, tokens, segments=None, positions=None, *, train, decode=False, cache_length=None
+    ):
         normal = nn.initializers.normal(self.std)
         x = nn.Embed(self.vocab_size, self.width, embedding_init=normal, name="embed")(tokens)
         if positions is None:
@@ -42,6 +44,10 @@ class Talker(nn.Module):
             counted = self.variable("cache", "counted", lambda: jnp.int32(0))
             x = remembered(x, memory.value)
             memory.value, counted.value = x[:, -1], counted.value + tokens.shape[1]
+            if cache_length or self.max_length:
+                slots = self.variable("cache", "slots", jnp.zeros, cache_length or self.max_length)
+                # As a cache that is full: nothing is said of what it has no slot for.
+                x = jnp.where(counted.value <= len(slots.value), x, jnp.nan)
         else:
             x = remembered(x, start)
         dense = nn.Dense(self.vocab_size, kernel_init=nn.initializers.normal(1.0), name="head")
