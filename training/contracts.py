@@ -101,10 +101,10 @@ class Info:
         graphs.
       max_nodes: of many graphs, the nodes of the largest; 0 where that is not known.
       num_targets: numbers that a regression predicts, 0 where there are none.
-      vocab_size: ids of the (target) text's tokenizer, 0 where there is no text.
-      source_vocab_size: ids of the source text's, 0 unless it differs.
+      vocab_size: token ids are below it; 0 where there is no text.
+      source_vocab_size: of the text that is translated from, 0 where it is not another.
       max_length: tokens of the longest text, 0 where that is not known.
-      special: ids of the tokens that stand for no text, by name: pad unk bos eos mask cls sep.
+      special: ids that stand for no text, by their names: pad unk bos eos mask cls sep.
     """
 
     num_examples: Mapping[str, int]
