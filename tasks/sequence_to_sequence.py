@@ -110,8 +110,11 @@ class SequenceToSequence:
         )
         return {} if weights is None else {"alignment": weights[:, -1].mean(1)}
 
-    def begin(self, params: Tree, mutable: Tree, batch: Batch) -> sampling.Front:
-        """After reading "source" [b, m] of "source_lengths" [b], and bos: the first logits."""
+    def begin(self, params: Tree, mutable: Tree, batch: Batch, length: int) -> sampling.Front:
+        """After reading "source" [b, m] of "source_lengths" [b], and bos: the first logits.
+
+        `length` tokens may follow.
+        """
         variables = {"params": params, **mutable}
         lengths = batch["source_lengths"]
         encoded = self.model.apply(
@@ -119,7 +122,9 @@ class SequenceToSequence:
         )
         read = {"encoded": encoded, "source_lengths": lengths}
         bos_b = jnp.full(len(lengths), self.bos, jnp.int32)
-        logits, cache = self._decode(variables, read, bos_b, jnp.int32(0))
+        # A model without positions keeps a state of one size, and no slots.
+        slots = {"cache_length": length} if hasattr(self.model, "max_length") else {}
+        logits, cache = self._decode(variables, read, bos_b, jnp.int32(0), **slots)
         return sampling.Front.of(logits, {**read, "cache": cache}, 1)
 
     def step_fn(self, params: Tree, mutable: Tree) -> sampling.Step:
@@ -155,21 +160,22 @@ class SequenceToSequence:
         if method.get("temperature"):
             options["beams"] = 1
         sources = {name: batch[name] for name in ("source", "source_lengths")}
+        length = length or config.max_length
         return decoding.generate(
-            lambda batch: self.begin(params, mutable, batch),
+            lambda batch: self.begin(params, mutable, batch, length),
             self.step_fn(params, mutable),
-            sources, key, length or config.max_length,
+            sources, key, length,
             sampling.Method(**{**options, **method}), self.eos, self.pad,
         )  # fmt: skip
 
     def _decode(
-        self, variables: Tree, read: Tree, token_b: jax.Array, position: jax.Array
+        self, variables: Tree, read: Tree, token_b: jax.Array, position: jax.Array, **slots: int
     ) -> tuple[jax.Array, Tree]:
         """(logits [b, v] after one token more, the cache that has seen it)."""
         positions_b1 = jnp.broadcast_to(position, (len(token_b), 1))
         logits, changed = self.model.apply(
             variables, read["encoded"], read["source_lengths"], token_b[:, None], positions_b1,
-            train=False, decode=True, method="decode_step", mutable=["cache"],
+            train=False, decode=True, method="decode_step", mutable=["cache"], **slots,
         )  # fmt: skip
         return logits[:, 0], changed["cache"]
 

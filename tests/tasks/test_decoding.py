@@ -219,7 +219,7 @@ def test_it_stops_when_all_rows_have_ended() -> None:
     "fields",
     [
         {"temperature": -1.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}, {"beams": 0},
-        {"length_penalty": -0.1}, {"beams": 2, "temperature": 1.0},
+        {"length_penalty": -0.1}, {"beams": 2, "temperature": 1.0}, {"top_k": 3}, {"top_p": 0.5},
     ],
 )  # fmt: skip
 def test_a_method_that_is_none_is_refused(fields: dict) -> None:

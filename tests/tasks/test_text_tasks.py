@@ -285,7 +285,7 @@ def test_classes_of_tokens() -> None:
     assert aux.metrics["loss"].count == count
 
 
-NOTHING = Info({})
+NOTHING, MASKS_ALONE = Info({}), Info({}, vocab_size=1, special={"mask": 0})
 
 
 @pytest.mark.parametrize(
@@ -295,17 +295,7 @@ NOTHING = Info({})
         (language_modelling, {"label_smoothing": 1.0}, INFO, "label_smoothing"),
         (masked_language_modelling, {}, Info({}, vocab_size=V), "needs a tokenizer with a mask"),
         (masked_language_modelling, {"rate": 0.0}, INFO, "task.rate"),
-        (
-            masked_language_modelling,
-            (
-                masked_language_modelling,
-                {},
-                Info({}, vocab_size=1, special={"mask": 0}),
-                "holds only",
-            ),
-            Info({}, vocab_size=1, special={"mask": 0}),
-            "only special",
-        ),
+        (masked_language_modelling, {}, MASKS_ALONE, "only special"),
         (sequence_to_sequence, {}, Info({}, vocab_size=V, special={"eos": 0}), "with bos"),
         (sequence_to_sequence, {"max_length": 0}, INFO, "max_length"),
         (sequence_to_sequence, {"beams": 0}, INFO, "beams"),

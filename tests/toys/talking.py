@@ -70,7 +70,9 @@ class Translator(nn.Module):
         weights = jnp.arange(1.0, source.shape[1] + 1)[:, None]
         return 3.0 * jnp.tanh((x * weights).sum(1))
 
-    def decode_step(self, encoded, source_lengths, tokens, positions, train, decode=True):
+    def decode_step(
+        self, encoded, source_lengths, tokens, positions=None, *, train=False, decode=True
+    ):
         logits = self.talker(tokens, None, positions, train=train, decode=decode)
         return logits + (encoded @ self.reader.embedding.T)[:, None]
 
@@ -83,7 +85,7 @@ class Translator(nn.Module):
             )
             target_inputs = jnp.where(kept, target_inputs, 0)
         return self.decode_step(
-            encoded, source_lengths, target_inputs, positions, train, decode=False
+            encoded, source_lengths, target_inputs, positions, train=train, decode=False
         )
 
 
