@@ -1,6 +1,7 @@
 """A tokenizer that is ready: texts to ids, ids to texts."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,12 +102,18 @@ class Codec:
         return [np.array(part, np.int32) for part in parts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids; special tokens are left out, but for the unknown one."""
-        hidden = {i for name, i in self.special.items() if name != "unk"}
-        kept = [int(i) for i in ids if int(i) >= 0 and int(i) not in hidden]
+        """The text of some ids, a line a text: special tokens, but for the unknown one and the
+        mask, stand between texts and are left out.
+        """
+        ends = {i for name, i in self.special.items() if name not in ("unk", "mask")}
+        listed = [int(i) for i in ids if int(i) >= 0]
+        groups = itertools.groupby(listed, key=ends.__contains__)
+        return "\n".join(self._spelt(list(group)) for end, group in groups if not end)
+
+    def _spelt(self, ids: list[int]) -> str:
         if self._listed is None:
-            return self.tokenizer.decode(kept, skip_special_tokens=False)
-        return ("" if self.config.name == "characters" else " ").join(map(self._token, kept))
+            return self.tokenizer.decode(ids, skip_special_tokens=False)
+        return ("" if self.config.name == "characters" else " ").join(map(self._token, ids))
 
     def _token(self, index: int) -> str:
         # A model may choose a row of its embedding that stands for nothing.

@@ -1,5 +1,6 @@
 """A split's texts as ids, its tokenizers with them: prepared once and kept, or made up."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,25 @@ def decoders(codecs: Mapping[str, AnyCodec]) -> dict[str, Callable[[Sequence[int
     if "target" in codecs:
         return {"source": codecs["source"].decode, "target": codecs["target"].sentence}
     return {"tokens": codecs["text"].decode}
+
+
+def references(
+    texting: Texting, codecs: Mapping[str, AnyCodec], chosen: Range
+) -> dict[str, Callable[[int], str]]:
+    """`Pipeline.references`; texts are read when the first is asked for."""
+
+    @functools.cache
+    def fields() -> Mapping[str, Sequence[str]]:
+        if not texting.fake:
+            return texting.texts(chosen).fields
+        return made_up.texts_of(texting.source, list(codecs), len(chosen)).fields
+
+    def of(field: str) -> Callable[[int], str]:
+        return lambda index: codecs[field].reference(fields()[field][index - chosen.start])
+
+    if "target" in codecs:
+        return {field: of(field) for field in ("source", "target")}
+    return {} if "pair" in codecs else {"tokens": of("text")}
 
 
 def check_form(source: Source, forms: Sequence[str]) -> None:

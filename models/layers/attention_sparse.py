@@ -16,6 +16,7 @@ block gathers.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -155,82 +156,75 @@ def attend(
         raise ValueError(f"a sparse pattern of {length} queries and {key_blnk.shape[1]} keys")
     if mask is not None and (mask.ndim != 4 or mask.shape[1:3] != (1, 1)):
         raise ValueError(f"a sparse pattern takes a mask of keys [b, 1, 1, m], not {mask.shape}")
-    block = pattern.block
-    count = -(-length // block)
-    pad = count * block - length
-    grow = lambda a: jnp.pad(a, ((0, 0), (0, pad)) + ((0, 0),) * (a.ndim - 2))  # noqa: E731
-    # A key that no query sees is of segment -1; a query of segment 0 sees none.
-    group_bl = jnp.ones((1, length), jnp.int32) if segments is None else segments
-    valid_bl = jnp.ones((1, length), bool) if mask is None else mask[:, 0, 0]
-    key_group = grow(jnp.where(valid_bl & (group_bl > 0), group_bl, -1) + 1) - 1
-    query, key, value, group_bl = map(grow, (query_blhk, key_blnk, value_blnk, group_bl))
+    count = -(-length // pattern.block)
+    # A key that no query sees is of group -1; a query of segment 0 sees none.
+    query_group = jnp.ones((1, length), jnp.int32) if segments is None else segments
+    valid_bl = (query_group > 0) if mask is None else mask[:, 0, 0] & (query_group > 0)
+    key_group = jnp.where(valid_bl, query_group, -1)
 
+    def split(array: jax.Array, fill: int = 0) -> jax.Array:
+        """[b, l, ...] -> [b, i, s, ...], the last block filled up."""
+        padding = ((0, 0), (0, count * pattern.block - length)) + ((0, 0),) * (array.ndim - 2)
+        array = jnp.pad(array, padding, constant_values=fill)
+        return array.reshape(array.shape[0], count, pattern.block, *array.shape[2:])
+
+    inputs = (*map(split, (query_blhk, key_blnk, value_blnk, query_group)), split(key_group, -1))
     listed = pattern.blocks(count, causal)
-    rows = _Rows(np.arange(count * block).reshape(count, block), listed)
-    parts = []
     full = 0 if causal else min(pattern.full_blocks, count)
+    parts = []
     if full:
         everything = np.broadcast_to(np.arange(count, dtype=np.int32), (full, count))
-        whole = _Rows(rows.positions[:full], everything)
-        parts.append(_blocked(query, key, value, group_bl, key_group, whole, None, False,
-                              distance_bias))  # fmt: skip
+        parts.append(_blocked(*inputs, 0, everything, lambda query, key: True, distance_bias))
     if full < count:
-        rest = _Rows(rows.positions[full:], listed[full:])
-        parts.append(_blocked(query, key, value, group_bl, key_group, rest, pattern, causal,
-                              distance_bias))  # fmt: skip
-    return jnp.concatenate(parts, axis=1)[:, :length]
 
+        def sees(query: jax.Array, key: jax.Array) -> jax.Array:
+            seen = pattern.sees(query, key)
+            return seen & (key <= query) if causal else seen
 
-@dataclass(frozen=True)
-class _Rows:
-    """Blocks of queries: their positions [i, s], and the blocks of keys that each gathers."""
-
-    positions: np.ndarray
-    listed: np.ndarray
+        parts.append(_blocked(*inputs, full, listed[full:], sees, distance_bias))
+    out = jnp.concatenate(parts, axis=1)
+    return out.reshape(out.shape[0], -1, *out.shape[3:])[:, :length]
 
 
 def _blocked(
-    query_blhk: jax.Array,
-    key_blnk: jax.Array,
-    value_blnk: jax.Array,
-    query_group: jax.Array,
-    key_group: jax.Array,
-    rows: _Rows,
-    pattern: Pattern | None,
-    causal: bool,
+    query_bishk: jax.Array,
+    key_bisnk: jax.Array,
+    value_bisnk: jax.Array,
+    query_group_bis: jax.Array,
+    key_group_bis: jax.Array,
+    first: int,
+    listed: np.ndarray,
+    sees: Callable[[jax.Array, jax.Array], Any],
     distance_bias: Callable[[jax.Array], jax.Array] | None,
 ) -> jax.Array:
-    """[b, i * s, h, k] of these rows; without a pattern whatever is gathered is seen."""
-    count, block = rows.positions.shape
-    batch, _, heads, width = query_blhk.shape
-    shared = key_blnk.shape[2]
-    gathered = np.maximum(rows.listed, 0)
-    split = lambda a: a.reshape(a.shape[0], -1, block, *a.shape[2:])  # noqa: E731
-    take = lambda a: split(a)[:, gathered].reshape(a.shape[0], count, -1, *a.shape[2:])  # noqa: E731
-    first = rows.positions[0, 0] // block
-    query = split(query_blhk)[:, first : first + count].reshape(
-        batch, count, block, shared, heads // shared, width
-    )
+    """[b, i, s, h, k] of the blocks of queries from `first` on; each gathers those listed for it.
+
+    `sees` says of positions in gathered blocks which a query sees.
+    """
+    count, block = len(listed), query_bishk.shape[2]
+    rows, gathered = slice(first, first + count), np.maximum(listed, 0)
+
+    def take(array: jax.Array) -> jax.Array:
+        """[b, i, s, ...] -> [b, i, w, ...]."""
+        return array[:, gathered].reshape(array.shape[0], count, -1, *array.shape[3:])
+
+    shared, width = key_bisnk.shape[3:]
+    query = query_bishk[:, rows]
+    grouped = query.reshape(*query.shape[:3], shared, -1, width)
     scores = jnp.einsum(
-        "bisngk,biwnk->bngisw", query, take(key_blnk), preferred_element_type=jnp.float32
+        "bisngk,biwnk->bngisw", grouped, take(key_bisnk), preferred_element_type=jnp.float32
     )
     scores = scores * width**-0.5
-
-    inside = np.arange(block)
-    query_is1 = jnp.asarray(rows.positions, jnp.int32)[:, :, None]
-    key_i1w = jnp.asarray(gathered[:, :, None] * block + inside, jnp.int32).reshape(count, 1, -1)
-    seen = jnp.asarray(np.repeat(rows.listed >= 0, block, axis=1))[:, None]
-    if pattern is not None:
-        seen = seen & pattern.sees(query_is1, key_i1w)
-    if causal:
-        seen = seen & (key_i1w <= query_is1)
-    own_group = split(query_group)[:, first : first + count]
-    seen = seen & (own_group[..., None] == take(key_group)[:, :, None])
+    place = np.arange(block, dtype=np.int32)
+    query_is1 = jnp.asarray(np.arange(first, first + count)[:, None, None] * block + place[:, None])
+    key_i1w = jnp.asarray((gathered[:, :, None] * block + place).reshape(count, 1, -1))
     if distance_bias is not None:
         bias = distance_bias(key_i1w - query_is1)
-        scores = scores + bias.reshape(shared, heads // shared, *bias.shape[1:])
-    seen = seen[:, None, None]
+        scores = scores + bias.reshape(shared, -1, *bias.shape[1:])
+    exists = jnp.asarray(np.repeat(listed >= 0, block, axis=1))[:, None]
+    own = query_group_bis[:, rows, :, None] == take(key_group_bis)[:, :, None]
+    seen = (exists & sees(query_is1, key_i1w) & own)[:, None, None]
     scores = jnp.where(seen, scores, jnp.finfo(jnp.float32).min / 2)
-    weights = jnp.where(seen, jax.nn.softmax(scores, axis=-1), 0.0).astype(value_blnk.dtype)
-    out = jnp.einsum("bngisw,biwnk->bisngk", weights, take(value_blnk))
-    return out.reshape(batch, count * block, heads, width)
+    weights = jnp.where(seen, jax.nn.softmax(scores, axis=-1), 0.0).astype(value_bisnk.dtype)
+    out = jnp.einsum("bngisw,biwnk->bisngk", weights, take(value_bisnk))
+    return out.reshape(query.shape)

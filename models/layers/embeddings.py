@@ -4,6 +4,8 @@ One matrix may do both: Press and Wolf 2016, arXiv:1608.05859.
 Axis letters: `b` batch, `l` length, `d` width, `v` vocabulary.
 """
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,26 @@ class Embedding(nn.Module):
         return jnp.einsum(
             "...d,vd->...v", x.astype(self.dtype), embedding, preferred_element_type=jnp.float32
         )
+
+
+def vocabulary_head(
+    num: int,
+    dtype: jnp.dtype,
+    kernel_init: nn.initializers.Initializer,
+    *,
+    use_bias: bool,
+    name: str | None = "head",
+) -> nn.Dense:
+    """A dense layer to float32 scores of `num` tokens: products in `dtype`, sums in float32."""
+    product = partial(jax.lax.dot_general, preferred_element_type=jnp.float32)
+    return nn.Dense(
+        num,
+        use_bias=use_bias,
+        dtype=dtype,
+        kernel_init=kernel_init,
+        dot_general=product,
+        name=name,
+    )
 
 
 def check_length(length: int, most: int) -> None:

@@ -7,7 +7,7 @@ and values, `k` head width, `c` slots of a cache.
 """
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -82,69 +82,65 @@ class MultiHeadAttention(nn.Module):
           ValueError: the width is not divisible by the heads and no `head_width` was given, or the
             heads are not by `kv_heads`.
         """
-        width, kv_heads = x_bld.shape[-1], self.kv_heads or self.num_heads
+        heads = self._heads(x_bld.shape[-1])
+        where = jnp.arange(x_bld.shape[1]) if positions is None else positions
+        query = self._project("query", heads[0])(x_bld)
+        query = rotary(query, where) if self.rotary else query
+        if slot is not None and context_bmd is not None:
+            key, value = self._kept_context(context_bmd, slot, heads[1])
+        else:
+            source = x_bld if context_bmd is None else context_bmd
+            key, value = (self._project(name, heads[1])(source) for name in ("key", "value"))
+            key = rotary(key, where) if self.rotary else key
+        if slot is not None and context_bmd is None:
+            key, value = (
+                keep(self, "cached_key", key, slot),
+                keep(self, "cached_value", value, slot),
+            )
+        out = self._attend(query, key, value, mask, bias, distance_bias, segments, slot, train)
+        return self._project("out", x_bld.shape[-1], axis=(-2, -1))(out)
+
+    def _heads(self, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """([h, k], [n, k])."""
+        kv_heads = self.kv_heads or self.num_heads
         if self.head_width is None and width % self.num_heads:
             raise ValueError(f"width {width} is not divisible by {self.num_heads} heads")
         if self.num_heads % kv_heads:
             raise ValueError(f"{self.num_heads} heads cannot share {kv_heads} of keys and values")
         head_width = self.head_width or width // self.num_heads
-        project = partial(
-            nn.DenseGeneral, use_bias=self.use_bias, dtype=self.dtype, kernel_init=self.kernel_init
+        return (self.num_heads, head_width), (kv_heads, head_width)
+
+    def _project(self, name: str, features: int | tuple[int, int], **options: Any) -> nn.Module:
+        last = name == "out" and self.out_init is not None
+        return nn.DenseGeneral(
+            features,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+            kernel_init=self.out_init if last else self.kernel_init,
+            name=name,
+            **options,
         )
 
-        def turn(heads: jax.Array) -> jax.Array:
-            if not self.rotary:
-                return heads
-            return rotary(heads, jnp.arange(heads.shape[1]) if positions is None else positions)
-
-        def keys_and_values(module: nn.Module, source: jax.Array) -> tuple[jax.Array, jax.Array]:
-            made = [
-                project((kv_heads, head_width), name=name, parent=module)(source)
-                for name in ("key", "value")
-            ]
-            return turn(made[0]), made[1]
-
-        query = turn(project((self.num_heads, head_width), name="query")(x_bld))
-        if slot is None:
-            key, value = keys_and_values(self, x_bld if context_bmd is None else context_bmd)
-        elif context_bmd is None:
-            key, value = keys_and_values(self, x_bld)
-            key, value = (
-                keep(self, "cached_key", key, slot),
-                keep(self, "cached_value", value, slot),
-            )
-        else:
-            key, value = self._of_context(keys_and_values, context_bmd, slot, kv_heads, head_width)
-        out = self._attend(query, key, value, mask, bias, distance_bias, segments, slot, train)
-        last = self.out_init or self.kernel_init
-        return project(width, axis=(-2, -1), kernel_init=last, name="out")(out)
-
-    def _of_context(
-        self,
-        keys_and_values: Callable[[nn.Module, jax.Array], tuple[jax.Array, jax.Array]],
-        context_bmd: jax.Array,
-        slot: Slot,
-        kv_heads: int,
-        head_width: int,
+    def _kept_context(
+        self, context_bmd: jax.Array, slot: Slot, heads: tuple[int, int]
     ) -> tuple[jax.Array, jax.Array]:
         """The context's keys and values, projected in the first call only."""
-        shape = (*context_bmd.shape[:2], kv_heads, head_width)
-        kept = [
-            self.variable("cache", f"cached_{name}", jnp.zeros, shape, self.dtype)
-            for name in ("key", "value")
-        ]
+        shape = (*context_bmd.shape[:2], *heads)
+        kept_key = self.variable("cache", "cached_key", jnp.zeros, shape, self.dtype)
+        kept_value = self.variable("cache", "cached_value", jnp.zeros, shape, self.dtype)
+
+        def project(module: MultiHeadAttention, context_bmd: jax.Array) -> Any:
+            return tuple(module._project(name, heads)(context_bmd) for name in ("key", "value"))
+
+        def read(module: MultiHeadAttention, context_bmd: jax.Array) -> Any:
+            del module, context_bmd
+            return kept_key.value, kept_value.value
+
         if self.is_initializing():
-            made = keys_and_values(self, context_bmd)
+            key, value = project(self, context_bmd)
         else:
-            made = nn.cond(
-                slot.start == 0,
-                keys_and_values,
-                lambda module, context: tuple(variable.value for variable in kept),
-                self,
-                context_bmd,
-            )
-        key, value = made
-        kept[0].value, kept[1].value = key, value
+            key, value = nn.cond(slot.start == 0, project, read, self, context_bmd)
+        kept_key.value, kept_value.value = key, value
         return key, value
 
     def _attend(

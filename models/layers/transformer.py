@@ -87,35 +87,44 @@ class Block(nn.Module):
             `MultiHeadAttention` has them.
         """
 
-        def add(x_bld: jax.Array, name: str, branch: Callable[[jax.Array], jax.Array]) -> jax.Array:
-            norm = layer_norm(f"{name}_norm", self.dtype, self.norm_epsilon, self.use_bias)
-            out_bld = branch(norm(x_bld) if self.norm == "pre" else x_bld)
-            if drop_path_rate is not None:
-                depth = StochasticDepth(name=f"{name}_stochastic_depth")
-                out_bld = depth(out_bld, drop_path_rate, train)
-            x_bld = shard_tokens(x_bld + out_bld)
-            return x_bld if self.norm == "pre" else norm(x_bld)
-
-        def attend(x_bld: jax.Array) -> jax.Array:
-            attention = self._attention(
-                "attention", causal=self.causal, pattern=self.pattern, rotary=self.rotary,
-                kv_heads=self.kv_heads,
-            )  # fmt: skip
-            return dropped("attention", attention(x_bld, slot=slot, train=train, **seen))
-
-        def attend_to_context(x_bld: jax.Array) -> jax.Array:
-            attention = self._attention("cross_attention")
-            out_bld = attention(x_bld, context, mask=context_mask, slot=slot, train=train)
-            return dropped("cross_attention", out_bld)
-
-        def dropped(name: str, x_bld: jax.Array) -> jax.Array:
+        def dropped(x_bld: jax.Array, name: str) -> jax.Array:
             dropout = nn.Dropout(self.dropout_rate, name=f"{name}_out_dropout")
             return dropout(x_bld, deterministic=not train)
 
-        x_bld = add(shard_tokens(x_bld), "attention", attend)
-        if context is not None:
-            x_bld = add(x_bld, "cross_attention", attend_to_context)
-        return add(x_bld, "mlp", lambda x_bld: self._mlp()(x_bld, train))
+        def attend(x_bld: jax.Array) -> jax.Array:
+            options = {"causal": self.causal, "pattern": self.pattern, "rotary": self.rotary}
+            layer = self._attention("attention", kv_heads=self.kv_heads, **options)
+            return dropped(layer(x_bld, slot=slot, train=train, **seen), "attention")
+
+        def attend_to_context(x_bld: jax.Array) -> jax.Array:
+            layer = self._attention("cross_attention")
+            out_bld = layer(x_bld, context, mask=context_mask, slot=slot, train=train)
+            return dropped(out_bld, "cross_attention")
+
+        branches = {"attention": attend, "cross_attention": attend_to_context}
+        branches["mlp"] = lambda x_bld: self._mlp()(x_bld, train)
+        if context is None:
+            del branches["cross_attention"]
+        x_bld = shard_tokens(x_bld)
+        for name, branch in branches.items():
+            x_bld = self._add(x_bld, name, branch, drop_path_rate, train)
+        return x_bld
+
+    def _add(
+        self,
+        x_bld: jax.Array,
+        name: str,
+        branch: Callable[[jax.Array], jax.Array],
+        drop_path_rate: jax.Array | None,
+        train: bool,
+    ) -> jax.Array:
+        norm = layer_norm(f"{name}_norm", self.dtype, self.norm_epsilon, self.use_bias)
+        out_bld = branch(norm(x_bld) if self.norm == "pre" else x_bld)
+        if drop_path_rate is not None:
+            drop = StochasticDepth(name=f"{name}_stochastic_depth")
+            out_bld = drop(out_bld, drop_path_rate, train)
+        x_bld = shard_tokens(x_bld + out_bld)
+        return x_bld if self.norm == "pre" else norm(x_bld)
 
     def _attention(self, name: str, **options: Any) -> MultiHeadAttention:
         return MultiHeadAttention(

@@ -27,7 +27,7 @@ from models.layers.attention import check_kernel
 from models.layers.attention_sparse import BigBird, Pattern, Window, check_pattern, pattern_mask
 from models.layers.cache import Slot, Slots, take_rows
 from models.layers.checks import check_rates, check_sizes
-from models.layers.embeddings import Embedding, check_length
+from models.layers.embeddings import Embedding, check_length, vocabulary_head
 from models.layers.norms import layer_norm
 from models.layers.positions import RelativeBias, alibi, sinusoidal_at
 from models.layers.precision import compute_dtype
@@ -131,22 +131,18 @@ class GPT(nn.Module):
           ValueError: the text is longer than the model's positions or the cache.
         """
         config, dtype = self.config, compute_dtype(self.config.dtype)
-        batch, length = tokens.shape
-        check_length(length, self.max_length)
-        embedding = Embedding(self.vocab_size, config.width, _STD, dtype, name="tokens")
+        check_length(tokens.shape[1], self.max_length)
         if decode:
             if segments is not None:
-                where = jnp.arange(length) if positions is None else positions
+                where = jnp.arange(tokens.shape[1]) if positions is None else positions
                 positions = jnp.where(segments > 0, where, -1)
-            slots = Slots(name="slots")
-            slot, positions, kept = slots(
-                batch, length, positions, self.max_length if cache_length is None else cache_length
-            )
+            most = self.max_length if cache_length is None else cache_length
+            slot, positions, kept = Slots(name="slots")(*tokens.shape, positions, most)
             seen = self._seen_in_cache(slot, positions, kept)
         else:
-            slot, seen = None, self._seen(length)
-            seen["segments"] = segments
+            slot, seen = None, {**self._seen(tokens.shape[1]), "segments": segments}
         seen["positions"] = positions
+        embedding = Embedding(self.vocab_size, config.width, _STD, dtype, name="tokens")
         x_bld = self._place(embedding(tokens), positions)
         x_bld = nn.Dropout(config.dropout_rate, name="dropout")(x_bld, deterministic=not train)
         x_bld = apply_layers(
@@ -157,16 +153,18 @@ class GPT(nn.Module):
             scan=config.scan_layers,
             remat=config.remat if train else "none",
         )
-        x_bld = layer_norm("norm", dtype, _EPSILON, config.use_bias)(x_bld)
-        if config.tied:
-            logits_blv = embedding.scores(x_bld)
-        else:
-            normal = nn.initializers.normal(_STD)
-            head = nn.Dense(self.vocab_size, use_bias=False, kernel_init=normal, name="head")
-            logits_blv = head(x_bld.astype(jnp.float32))
+        logits_blv = self._logits(
+            layer_norm("norm", dtype, _EPSILON, config.use_bias)(x_bld), embedding
+        )
         if slot is None:
             return logits_blv
-        return jnp.where(slot.start + length <= slot.length, logits_blv, jnp.nan)
+        return jnp.where(slot.start + tokens.shape[1] <= slot.length, logits_blv, jnp.nan)
+
+    def _logits(self, x_bld: jax.Array, embedding: Embedding) -> jax.Array:
+        if self.config.tied:
+            return embedding.scores(x_bld)
+        init = nn.initializers.normal(_STD)
+        return vocabulary_head(self.vocab_size, x_bld.dtype, init, use_bias=False)(x_bld)
 
     @nn.nowrap
     def reorder(self, cache: Any, rows: jax.Array) -> Any:
