@@ -210,9 +210,11 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
                     {"pipeline": "texts", "source": {"name": "multi30k"},
                      "tokenizer": {"name": "words", "vocab_size": 64}},
                     "sequence_to_sequence", "loss"),
-    "token_classification": ({"name": "text.bert", "head": "tokens"},
-                             {"pipeline": "texts", "source": {"name": "text_folder", "form": "tags"}},
-                             "token_classification", "loss"),
+    "token_classification": (
+        {"name": "text.bert", "head": "tokens"},
+        {"pipeline": "texts", "source": {"name": "text_folder", "form": "tags"}},
+        "token_classification", "loss",
+    ),
 } | {
     "link_ranking": ({"name": "graph.gae"}, {"pipeline": "links", "source": {"name": "karate"}},
                      "link_prediction", "accuracy"),
