@@ -97,6 +97,23 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(seed: int, alpha: float) ->
         np.testing.assert_allclose(found["scores"][row], score, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("alpha", "expected"), [(0.0, [1]), (2.0, [0] * 10)])
+def test_a_penalty_lets_a_long_text_win_over_one_that_ended(
+    alpha: float, expected: list[int]
+) -> None:
+    """Ends at once with probability .6, or never: -.51 against -.92, or by length -.15."""
+    first, later = jnp.log(jnp.array([[0.4, 0.6]])), jnp.array([[9.0, -9.0]])
+
+    def step(cache, token, position):
+        return jnp.repeat(later, 2, axis=0), cache
+
+    front = sampling.Front.of(first, {}, 0)
+    tokens, scores = beams.beam_search(step, front, {}, 10, 2, alpha=alpha, eos=1, pad=7)
+    assert until(np.asarray(tokens[0]), 1) == expected
+    total = np.log(0.4 if alpha else 0.6) / ((5 + len(expected)) / 6) ** alpha
+    np.testing.assert_allclose(scores, total, rtol=1e-4)
+
+
 def test_beams_find_what_greedy_misses_and_never_worse_on_average() -> None:
     talking = Talking(7, eos=5, seed=3)
     prompts = np.random.default_rng(0).integers(0, 7, (16, 3)).astype("i4")
