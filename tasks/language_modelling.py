@@ -87,13 +87,20 @@ class LanguageModelling:
     @property
     def limit(self) -> int:
         """Tokens that the model remembers while it generates; 0 for any number."""
-        return int(getattr(self.model, "cache_length", 0))
+        return int(getattr(self.model, "max_length", 0))
 
-    def begin(self, params: Tree, mutable: Tree, batch: Batch) -> sampling.Front:
-        """After the prompts "tokens" int32 [b, p], all of one length: the next token's logits."""
+    def begin(
+        self, params: Tree, mutable: Tree, batch: Batch, length: int | None = None
+    ) -> sampling.Front:
+        """After the prompts "tokens" int32 [b, p], all of one length: the next token's logits.
+
+        `length` tokens may follow; where it is None, as many as the model remembers.
+        """
         tokens_bp = batch["tokens"]
         positions_bp = jnp.broadcast_to(jnp.arange(tokens_bp.shape[1]), tokens_bp.shape)
-        logits, cache = self._cached({"params": params, **mutable}, tokens_bp, positions_bp)
+        slots = None if length is None else tokens_bp.shape[1] + length
+        variables = {"params": params, **mutable}
+        logits, cache = self._cached(variables, tokens_bp, positions_bp, cache_length=slots)
         return sampling.Front.of(logits[:, -1], cache, tokens_bp.shape[1])
 
     def step_fn(self, params: Tree, mutable: Tree) -> sampling.Step:
@@ -136,18 +143,18 @@ class LanguageModelling:
                 f"{self.limit} that the model remembers"
             )
         return decoding.generate(
-            lambda batch: self.begin(params, mutable, batch),
+            lambda batch: self.begin(params, mutable, batch, length),
             self.step_fn(params, mutable),
             prompts, key, length, sampling.Method(**method), self.eos, self.pad,
         )  # fmt: skip
 
     def _cached(
-        self, variables: Tree, tokens_bl: jax.Array, positions_bl: jax.Array
+        self, variables: Tree, tokens_bl: jax.Array, positions_bl: jax.Array, **options: Any
     ) -> tuple[jax.Array, Tree]:
         """(logits [b, l, v], the cache that has seen the tokens)."""
         logits, changed = self.model.apply(
             variables, tokens_bl, positions=positions_bl, decode=True, train=False,
-            mutable=["cache"],
+            mutable=["cache"], **options,
         )  # fmt: skip
         return logits, changed["cache"]
 

@@ -106,17 +106,15 @@ class SequenceToSequence:
         """
         del key
         weights, _ = attention(
-            self.model, params, mutable, *_inputs(batch), within="cross_attention"
+            self.model, params, mutable, *_inputs(batch), within=("cross_attention", "decoder")
         )
         return {} if weights is None else {"alignment": weights[:, -1].mean(1)}
 
-    @property
-    def limit(self) -> int:
-        """Tokens that the model remembers while it generates; 0 for any number."""
-        return int(getattr(self.model, "cache_length", 0))
+    def begin(self, params: Tree, mutable: Tree, batch: Batch, length: int) -> sampling.Front:
+        """After reading "source" [b, m] of "source_lengths" [b], and bos: the first logits.
 
-    def begin(self, params: Tree, mutable: Tree, batch: Batch) -> sampling.Front:
-        """After reading "source" [b, m] of "source_lengths" [b], and bos: the first logits."""
+        `length` tokens may follow.
+        """
         variables = {"params": params, **mutable}
         lengths = batch["source_lengths"]
         encoded = self.model.apply(
@@ -124,7 +122,7 @@ class SequenceToSequence:
         )
         read = {"encoded": encoded, "source_lengths": lengths}
         bos_b = jnp.full(len(lengths), self.bos, jnp.int32)
-        logits, cache = self._decode(variables, read, bos_b, jnp.int32(0))
+        logits, cache = self._decode(variables, read, bos_b, jnp.int32(0), cache_length=length)
         return sampling.Front.of(logits, {**read, "cache": cache}, 1)
 
     def step_fn(self, params: Tree, mutable: Tree) -> sampling.Step:
@@ -160,21 +158,22 @@ class SequenceToSequence:
         if method.get("temperature"):
             options["beams"] = 1
         sources = {name: batch[name] for name in ("source", "source_lengths")}
+        length = length or config.max_length
         return decoding.generate(
-            lambda batch: self.begin(params, mutable, batch),
+            lambda batch: self.begin(params, mutable, batch, length),
             self.step_fn(params, mutable),
-            sources, key, length or config.max_length,
+            sources, key, length,
             sampling.Method(**{**options, **method}), self.eos, self.pad,
         )  # fmt: skip
 
     def _decode(
-        self, variables: Tree, read: Tree, token_b: jax.Array, position: jax.Array
+        self, variables: Tree, read: Tree, token_b: jax.Array, position: jax.Array, **options: Any
     ) -> tuple[jax.Array, Tree]:
         """(logits [b, v] after one token more, the cache that has seen it)."""
         positions_b1 = jnp.broadcast_to(position, (len(token_b), 1))
         logits, changed = self.model.apply(
             variables, read["encoded"], read["source_lengths"], token_b[:, None], positions_b1,
-            train=False, decode=True, method="decode_step", mutable=["cache"],
+            train=False, decode=True, method="decode_step", mutable=["cache"], **options,
         )  # fmt: skip
         return logits[:, 0], changed["cache"]
 
@@ -199,11 +198,11 @@ def build(config: Config, model: Any, info: Info) -> SequenceToSequence:
     sampling.Method(beams=config.beams, length_penalty=config.length_penalty)
     if config.max_length < 1:
         raise ConfigError(f"task.max_length={config.max_length}: expected 1 or more")
-    limit = getattr(model, "cache_length", 0)
+    limit = getattr(model, "max_length", 0)
     if limit and config.max_length > limit:
         raise ConfigError(
-            f"task.max_length={config.max_length}: the model remembers {limit} tokens "
-            "(model.cache_length)"
+            f"task.max_length={config.max_length}: the model has {limit} positions "
+            "(model.max_length)"
         )
     if not 0.0 <= config.teacher_forcing <= 1.0:
         raise ConfigError(f"task.teacher_forcing={config.teacher_forcing}: expected 0 to 1")

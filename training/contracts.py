@@ -101,10 +101,10 @@ class Info:
         graphs.
       max_nodes: of many graphs, the nodes of the largest; 0 where that is not known.
       num_targets: numbers that a regression predicts, 0 where there are none.
-      vocab_size: ids of the (target) text's tokenizer, 0 where there is no text.
-      source_vocab_size: ids of the source text's, 0 unless it differs.
+      vocab_size: token ids are below it; 0 where there is no text.
+      source_vocab_size: of the text that is translated from, 0 where it is not another.
       max_length: tokens of the longest text, 0 where that is not known.
-      special: ids of the tokens that stand for no text, by name: pad unk bos eos mask cls sep.
+      special: ids that stand for no text, by their names: pad unk bos eos mask cls sep.
     """
 
     num_examples: Mapping[str, int]
@@ -137,6 +137,8 @@ class Pipeline:
       num_batches: batches of one pass; None for an endless stream.
       decode: from a field of token ids ("tokens", "source", "target") to what turns some of its
         ids into text.
+      references: from such a field to what gives the text of the data itself by an example's
+        "index": cut into words as the tokenizer cuts it, the words that it does not know included.
     """
 
     specs: tuple[Mapping[str, jax.ShapeDtypeStruct], ...]
@@ -145,6 +147,7 @@ class Pipeline:
     constant: Mapping[str, np.ndarray] = field(default_factory=dict)
     num_batches: int | None = None
     decode: Mapping[str, Callable[[Sequence[int]], str]] = field(default_factory=dict)
+    references: Mapping[str, Callable[[int], str]] = field(default_factory=dict)
 
 
 class Task(Protocol):

@@ -54,6 +54,11 @@ class Method:
         ):
             if not right:
                 raise ConfigError(f"{name} is {value}: it must be {accepted}")
+        if not self.temperature and (self.top_k or self.top_p < 1.0):
+            raise ConfigError(
+                f"top_k is {self.top_k} and top_p is {self.top_p:g}, but temperature is 0, which "
+                "takes the likeliest token whatever they say"
+            )
         if self.beams > 1 and self.temperature:
             raise ConfigError(
                 f"beams is {self.beams} and temperature is {self.temperature}: a beam search draws "

@@ -19,11 +19,15 @@ from training.contracts import ConfigError, Info
 KEY = jax.random.key(0)
 
 
+def info_of(vocabulary: int, eos: int) -> Info:
+    return Info({}, vocab_size=vocabulary, special={"eos": eos, "pad": vocabulary - 1})
+
+
 class Talking:
     """A random talker, its task, and its logits after a list of tokens."""
 
     def __init__(self, vocabulary: int, eos: int, seed: int):
-        info = Info({}, vocab_size=vocabulary, special={"eos": eos, "pad": vocabulary - 1})
+        info = info_of(vocabulary, eos)
         self.model = Talker(vocab_size=vocabulary)
         config = language_modelling.Config()
         self.task = language_modelling.build(config, self.model, info)
@@ -83,7 +87,7 @@ def test_greedy_is_the_likeliest_token_after_another(seed: int, by: str) -> None
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [4, 5, 6])
 def test_a_wide_beam_finds_the_best_of_all_sequences(seed: int, alpha: float) -> None:
     talking = Talking(3, eos=1, seed=seed)
     found = talking.generate(PROMPTS, length=4, beams=27, length_penalty=alpha)
@@ -91,6 +95,23 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(seed: int, alpha: float) ->
         score, tokens = oracle.best_of_all(talking.logits_of, prompt, 3, 4, alpha, eos=1)
         assert until(found["tokens"][row], 1) == tokens
         np.testing.assert_allclose(found["scores"][row], score, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(0.0, [1]), (2.0, [0] * 10)])
+def test_a_penalty_lets_a_long_text_win_over_one_that_ended(
+    alpha: float, expected: list[int]
+) -> None:
+    """Ends at once with probability .6, or never: -.51 against -.92, or by length -.15."""
+    first, later = jnp.log(jnp.array([[0.4, 0.6, 1e-9]])), jnp.array([[9.0, -9.0, 0.0]])
+
+    def step(cache, token, position):
+        return jnp.repeat(later, 2, axis=0), cache
+
+    front = sampling.Front.of(first, {}, 0)
+    tokens, scores = beams.beam_search(step, front, {}, 10, 2, alpha=alpha, eos=1, pad=7)
+    assert until(np.asarray(tokens[0]), 1) == expected
+    total = np.log(0.4 if alpha else 0.6) / ((5 + len(expected)) / 6) ** alpha
+    np.testing.assert_allclose(scores, total, rtol=1e-2)
 
 
 def test_beams_find_what_greedy_misses_and_never_worse_on_average() -> None:
@@ -215,7 +236,7 @@ def test_it_stops_when_all_rows_have_ended() -> None:
     "fields",
     [
         {"temperature": -1.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}, {"beams": 0},
-        {"length_penalty": -0.1}, {"beams": 2, "temperature": 1.0},
+        {"length_penalty": -0.1}, {"beams": 2, "temperature": 1.0}, {"top_k": 3}, {"top_p": 0.5},
     ],
 )  # fmt: skip
 def test_a_method_that_is_none_is_refused(fields: dict) -> None:
@@ -225,7 +246,12 @@ def test_a_method_that_is_none_is_refused(fields: dict) -> None:
 
 def test_more_tokens_than_the_model_remembers_are_refused() -> None:
     talking = Talking(7, eos=5, seed=0)
-    model = Talker(vocab_size=7, cache_length=10)
-    task = language_modelling.build(language_modelling.Config(), model, Info({}, vocab_size=7))
+    model = Talker(vocab_size=7, max_length=10)
+    task = language_modelling.build(language_modelling.Config(), model, info_of(7, eos=5))
     with pytest.raises(ConfigError, match="3 tokens of a prompt and 8 more are beyond the 10"):
         task.generate(talking.params, {}, {"tokens": PROMPTS}, KEY, length=8)
+    for options in ({}, {"beams": 3}):
+        found = task.generate(talking.params, {}, {"tokens": PROMPTS}, KEY, length=7, **options)
+        assert np.isfinite(found["scores"]).all()
+        free = talking.generate(PROMPTS, length=7, **options)
+        np.testing.assert_allclose(found["scores"], free["scores"], rtol=1e-5)
