@@ -56,6 +56,7 @@ TENSORS = [
     ("gpt2_untied", lambda t: t.pop("lm_head.weight"), r"missing: lm_head\.weight"),
     ("bert_classes", lambda t: t.pop("bert.pooler.dense.bias"), r"missing: pooler\.dense\.bias"),
     ("gpt2_tied", put("transformer.h.2.ln_1.weight"), r"left over: transformer\.h\.2\.ln_1"),
+    ("gpt2_tied", put("ln_f.bias"), r"ln_f\.bias and .*ln_f\.bias are two tensors"),
     ("gpt2_tied", put("lm_head.weight", (41, 12)), "not equal.*lm_head.weight, transformer.wte"),
     (
         "gpt2_tied", put(f"{H0}.mlp.c_fc.weight", (12, 40)),
@@ -214,6 +215,15 @@ def test_a_run_goes_out_and_another_begins_with_it(tmp_path, warnings) -> None:
     assert "norm_epsilon 1e-05 (there 1e-06)" in warnings()
     with pytest.raises(ConfigError, match="exists: give a new folder"):
         export_weights.run(argv)
+
+
+def test_of_a_head_that_nobody_publishes_the_body_goes_out(tmp_path, warnings) -> None:
+    section, arrays = imported(GOLDEN / "bert_classes", tmp_path / "ours")
+    values = {**section, "pool": "mean"}
+    kind, config, tensors = export_weights.convert(str(tmp_path), values, arrays)
+    assert (kind, config["architectures"]) == ("BertModel", ["BertModel"])
+    assert "pooler.dense.weight" in tensors and "classifier.weight" not in tensors
+    assert "no place in BertModel: head/bias, head/kernel" in warnings()
 
 
 def test_a_model_that_nobody_publishes_is_refused(tmp_path) -> None:

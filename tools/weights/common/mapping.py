@@ -71,12 +71,14 @@ def shapes_of(family: Family, section: Mapping[str, Any], info: Info, image: Any
 
 
 def plain_names(family: Family, names: Any) -> dict[str, str]:
-    """{name as the table has it: name in the file}."""
-    found = {}
+    """{name as the table has it: name in the file}; DataError where two names are one tensor's."""
+    found: dict[str, str] = {}
     for name in names:
         plain = name.removeprefix(family.prefix)
         for pattern, replacement in family.renames:
             plain = re.sub(pattern, replacement, plain)
+        if plain in found:
+            raise DataError(f"{found[plain]} and {name} are two tensors for one place")
         found[plain] = name
     return found
 
