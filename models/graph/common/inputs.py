@@ -1,6 +1,6 @@
 """Node features as a graph has them, dense or sparse, and the dropout that follows them.
 
-Axis letters: `n` nodes, `f` features, `d` width, `z` non-zeros of the features.
+Axis letters: `n` nodes, `f` features, `d` width, `z` non-zeros of the features, `m` dropout masks.
 """
 
 import math
@@ -65,6 +65,9 @@ def count_nodes(graph: Graph, num_nodes: int = 0) -> int:
 class InputDense(nn.Module):
     """X W + b of a graph's features; parameters `kernel` [f, d] and, where asked for, `bias` [d].
 
+    With m > 1 `dropout_masks`, each of m equal parts of the width sees the features through a mask
+    of its own: m layers side by side.
+
     Sparse features are never made dense: row i is the sum over its non-zeros of value times the
     kernel's row, so that a bag of 1433 words costs what its 18 words do. Dropout on the non-zeros
     is dropout on all entries: zero stays zero.
@@ -76,19 +79,29 @@ class InputDense(nn.Module):
     use_bias: bool = False
     dtype: jnp.dtype = jnp.float32
     kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
+    dropout_masks: int = 1
 
     @nn.compact
     def __call__(self, graph: Graph, n: int, train: bool) -> jax.Array:
         """[n, d] in `dtype`."""
         kernel = self.param("kernel", self.kernel_init, (self.features, self.width))
         kernel = jnp.asarray(kernel, self.dtype)
+        masks = self.dropout_masks if train and self.dropout_rate else 1
         dropout = Dropout(self.dropout_rate, name="dropout")
+
+        def dropped(x: jax.Array) -> jax.Array:
+            return dropout(jnp.repeat(x[:, None].astype(self.dtype), masks, axis=1), train)
+
         if "feature_values" in graph:
-            values = dropout(graph["feature_values"].astype(self.dtype), train)
-            products = kernel[graph["feature_columns"]] * values[:, None]
-            out = segment_sum(products, graph["feature_rows"], n)
+            values_zm = dropped(graph["feature_values"])
+            rows_zd = kernel[graph["feature_columns"]]
+            products = rows_zd.reshape(len(rows_zd), masks, -1) * values_zm[..., None]
+            out = segment_sum(products.reshape(rows_zd.shape), graph["feature_rows"], n)
+        elif masks == 1:
+            out = dropped(graph["nodes"])[:, 0] @ kernel
         else:
-            out = dropout(graph["nodes"].astype(self.dtype), train) @ kernel
+            parts_fmk = kernel.reshape(self.features, masks, -1)
+            out = jnp.einsum("nmf,fmk->nmk", dropped(graph["nodes"]), parts_fmk).reshape(n, -1)
         if self.use_bias:
             out += self.param("bias", nn.initializers.zeros, (self.width,)).astype(self.dtype)
         return out
