@@ -21,6 +21,8 @@ Graph = dict[str, np.ndarray]
 PREFIX = "graph/"
 # Arrays by edge; all else that a graph of a pack holds is by node.
 EDGE_ARRAYS = ("senders", "receivers", "edges", "edge_type", "reverse")
+# Beyond so many words of a node a padded table costs more than it saves.
+MOST_SLOTS = 64
 
 
 def edge_list(
@@ -153,3 +155,23 @@ def sparse_features(nodes: np.ndarray) -> Graph:
         "feature_columns": columns.astype(np.int32),
         "feature_values": nodes[rows, columns].astype(np.float32),
     }
+
+
+def feature_slots(rows: np.ndarray, num_nodes: int) -> Graph:
+    """{"feature_slots": int32 [n, s]}: the places of each node's non-zeros, z where it has no more.
+
+    {} where a node has more than MOST_SLOTS of them. Models that have this table sum a node's rows
+    in place, without a scatter.
+
+    Args:
+      rows: int32 [z], rising.
+      num_nodes: n.
+    """
+    counts = np.bincount(rows, minlength=num_nodes)
+    width = int(counts.max(initial=0))
+    if not 0 < width <= MOST_SLOTS:
+        return {}
+    first = np.cumsum(counts) - counts
+    slots = np.full((num_nodes, width), len(rows), np.int32)
+    slots[rows, np.arange(len(rows)) - first[rows]] = np.arange(len(rows))
+    return {"feature_slots": slots}

@@ -1,11 +1,13 @@
 """GCN, GAT, GIN and MPNN against float64 NumPy, with isolated nodes and self-loops in the graph."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data.graph import edges
 from models.graph import gat, gcn, gin, graphsage, knowledge_graph, mpnn, rgcn
-from models.graph.common.inputs import InputDense
+from models.graph.common.inputs import InputDense, row_sums
 from tests.models import graphs, run
 from tests.oracles import graphs as oracle
 from training.contracts import Info
@@ -104,6 +106,30 @@ def test_each_head_sees_the_features_through_a_mask_of_its_own(sparse):
     # Dropout is right on the mean, for each head.
     spread = drawn.std(0) / len(keys) ** 0.5
     assert (np.abs(drawn.mean(0) - heads) <= 5 * spread + 1e-6).all()
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_sums_by_slots_are_those_by_segments_and_so_are_their_gradients(graph):
+    sparse, n = graphs.sparse(graph), len(graph["nodes"])
+    slots = edges.feature_slots(sparse["feature_rows"], n)
+    assert slots["feature_slots"].shape == (n, (graph["nodes"] != 0).sum(1).max())
+    kernel = np.random.default_rng(0).normal(size=(graphs.FEATURES, 3)).astype("f4")
+    values = sparse["feature_values"]
+    found = row_sums(kernel, values, {**sparse, **slots})
+    close(found, graph["nodes"] @ kernel)
+
+    def cubed(of):
+        return lambda kernel, values: (of(kernel, values) ** 3).sum()
+
+    def dense(kernel, values):
+        places = sparse["feature_rows"], sparse["feature_columns"]
+        return jnp.zeros_like(graph["nodes"]).at[places].set(values) @ kernel
+
+    by_slots = jax.grad(cubed(lambda k, v: row_sums(k, v, {**sparse, **slots})), (0, 1))
+    for own, expected in zip(
+        by_slots(kernel, values), jax.grad(cubed(dense), (0, 1))(kernel, values), strict=True
+    ):
+        close(own, expected)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -5,6 +5,7 @@ Axis letters: `n` nodes, `f` features, `d` width, `z` non-zeros of the features,
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -62,6 +63,40 @@ def count_nodes(graph: Graph, num_nodes: int = 0) -> int:
     return num_nodes
 
 
+@jax.custom_vjp
+def row_sums(kernel_fd: jax.Array, values_z: jax.Array, graph: Graph) -> jax.Array:
+    """[n, d]: for each node the sum of value times the kernel's row, over its non-zeros.
+
+    `graph` has "feature_slots" [n, s]. One slot of all nodes is added at a time, which is one loop
+    without a scatter: half of the time of a sum by segments on a CPU.
+    """
+    slots_ns = graph["feature_slots"]
+    columns_ns = jnp.take(graph["feature_columns"], slots_ns, mode="fill", fill_value=0)
+    values_ns = jnp.take(values_z, slots_ns, mode="fill", fill_value=0)
+    out_nd = jnp.zeros((len(slots_ns), kernel_fd.shape[1]), kernel_fd.dtype)
+    for slot in range(slots_ns.shape[1]):
+        out_nd += kernel_fd[columns_ns[:, slot]] * values_ns[:, slot, None]
+    return out_nd
+
+
+def _row_sums(kernel_fd: jax.Array, values_z: jax.Array, graph: Graph) -> tuple[jax.Array, Any]:
+    return row_sums(kernel_fd, values_z, graph), (kernel_fd, values_z, graph)
+
+
+def _row_sums_gradient(kept: Any, gradient_nd: jax.Array) -> tuple[jax.Array, jax.Array, None]:
+    """By the flat list of non-zeros: that of the slots would be a scatter a slot."""
+    kernel_fd, values_z, graph = kept
+    gradient_zd = gradient_nd[graph["feature_rows"]]
+    columns_z = graph["feature_columns"]
+    # Fused into the scatter, the products are computed one number at a time.
+    products_zd = jax.lax.optimization_barrier(gradient_zd * values_z[:, None])
+    of_kernel = jnp.zeros_like(kernel_fd).at[columns_z].add(products_zd)
+    return of_kernel, (gradient_zd * kernel_fd[columns_z]).sum(-1), None
+
+
+row_sums.defvjp(_row_sums, _row_sums_gradient)
+
+
 class InputDense(nn.Module):
     """X W + b of a graph's features; parameters `kernel` [f, d] and, where asked for, `bias` [d].
 
@@ -92,7 +127,9 @@ class InputDense(nn.Module):
         def dropped(x: jax.Array) -> jax.Array:
             return dropout(jnp.repeat(x[:, None].astype(self.dtype), masks, axis=1), train)
 
-        if "feature_values" in graph:
+        if "feature_slots" in graph and masks == 1:
+            out = row_sums(kernel, dropped(graph["feature_values"])[:, 0], graph)
+        elif "feature_values" in graph:
             values_zm = dropped(graph["feature_values"])
             rows_zd = kernel[graph["feature_columns"]]
             products = rows_zd.reshape(len(rows_zd), masks, -1) * values_zm[..., None]

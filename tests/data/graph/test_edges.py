@@ -98,6 +98,14 @@ def test_sparse_features_are_checked_and_made_dense():
         edges.check(ends | found, 3, "mine")
 
 
+def test_slots_are_the_places_of_each_nodes_features():
+    rows = np.array([0, 0, 2, 2, 2, 3], np.int32)
+    slots = edges.feature_slots(rows, 5)["feature_slots"]
+    assert slots.tolist() == [[0, 1, 6], [6, 6, 6], [2, 3, 4], [5, 6, 6], [6, 6, 6]]
+    assert edges.feature_slots(rows[:0], 5) == {}
+    assert edges.feature_slots(np.zeros(edges.MOST_SLOTS + 1, np.int32), 2) == {}
+
+
 @pytest.mark.parametrize("directed", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_conversions_go_both_ways(directed, weighted):
