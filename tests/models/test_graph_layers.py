@@ -113,17 +113,22 @@ def test_sums_by_slots_are_those_by_segments_and_so_are_their_gradients(graph):
     sparse, n = graphs.sparse(graph), len(graph["nodes"])
     slots = edges.feature_slots(sparse["feature_rows"], n)
     assert slots["feature_slots"].shape == (n, (graph["nodes"] != 0).sum(1).max())
-    kernel = np.random.default_rng(0).normal(size=(graphs.FEATURES, 3)).astype("f4")
-    values = sparse["feature_values"]
+    kernel = np.random.default_rng(0).normal(size=(graphs.FEATURES, 6)).astype("f4")
+    values = sparse["feature_values"][:, None] * np.array([1, 2], "f4")
     found = row_sums(kernel, values, {**sparse, **slots})
-    close(found, graph["nodes"] @ kernel)
+    close(found[:, :3], graph["nodes"] @ kernel[:, :3])
+    close(found[:, 3:], 2 * graph["nodes"] @ kernel[:, 3:])
 
     def cubed(of):
         return lambda kernel, values: (of(kernel, values) ** 3).sum()
 
     def dense(kernel, values):
         places = sparse["feature_rows"], sparse["feature_columns"]
-        return jnp.zeros_like(graph["nodes"]).at[places].set(values) @ kernel
+        parts = [
+            jnp.zeros_like(graph["nodes"]).at[places].set(values[:, i]) @ kernel[:, cut]
+            for i, cut in enumerate((slice(3), slice(3, 6)))
+        ]
+        return jnp.concatenate(parts, axis=1)
 
     by_slots = jax.grad(cubed(lambda k, v: row_sums(k, v, {**sparse, **slots})), (0, 1))
     for own, expected in zip(

@@ -64,34 +64,42 @@ def count_nodes(graph: Graph, num_nodes: int = 0) -> int:
 
 
 @jax.custom_vjp
-def row_sums(kernel_fd: jax.Array, values_z: jax.Array, graph: Graph) -> jax.Array:
+def row_sums(kernel_fd: jax.Array, values_zm: jax.Array, graph: Graph) -> jax.Array:
     """[n, d]: for each node the sum of value times the kernel's row, over its non-zeros.
 
-    `graph` has "feature_slots" [n, s]. One slot of all nodes is added at a time, which is one loop
-    without a scatter: half of the time of a sum by segments on a CPU.
+    Part i of m equal parts of the width takes values [:, i]. `graph` has "feature_slots" [n, s]; one
+    slot of all nodes is added at a time, which is one loop without a scatter: half of the time of a
+    sum by segments on a CPU.
     """
     slots_ns = graph["feature_slots"]
     columns_ns = jnp.take(graph["feature_columns"], slots_ns, mode="fill", fill_value=0)
-    values_ns = jnp.take(values_z, slots_ns, mode="fill", fill_value=0)
+    values_nsm = jnp.take(values_zm, slots_ns, axis=0, mode="fill", fill_value=0)
     out_nd = jnp.zeros((len(slots_ns), kernel_fd.shape[1]), kernel_fd.dtype)
     for slot in range(slots_ns.shape[1]):
-        out_nd += kernel_fd[columns_ns[:, slot]] * values_ns[:, slot, None]
+        out_nd += _by_parts(kernel_fd[columns_ns[:, slot]], values_nsm[:, slot])
     return out_nd
 
 
-def _row_sums(kernel_fd: jax.Array, values_z: jax.Array, graph: Graph) -> tuple[jax.Array, Any]:
-    return row_sums(kernel_fd, values_z, graph), (kernel_fd, values_z, graph)
+def _by_parts(rows_zd: jax.Array, values_zm: jax.Array) -> jax.Array:
+    """[z, d]: part i of m of each row times value i of it."""
+    parts_zmk = rows_zd.reshape(*values_zm.shape, -1)
+    return (parts_zmk * values_zm[..., None]).reshape(rows_zd.shape)
+
+
+def _row_sums(kernel_fd: jax.Array, values_zm: jax.Array, graph: Graph) -> tuple[jax.Array, Any]:
+    return row_sums(kernel_fd, values_zm, graph), (kernel_fd, values_zm, graph)
 
 
 def _row_sums_gradient(kept: Any, gradient_nd: jax.Array) -> tuple[jax.Array, jax.Array, None]:
     """By the flat list of non-zeros: that of the slots would be a scatter a slot."""
-    kernel_fd, values_z, graph = kept
+    kernel_fd, values_zm, graph = kept
     gradient_zd = gradient_nd[graph["feature_rows"]]
     columns_z = graph["feature_columns"]
     # Fused into the scatter, the products are computed one number at a time.
-    products_zd = jax.lax.optimization_barrier(gradient_zd * values_z[:, None])
+    products_zd = jax.lax.optimization_barrier(_by_parts(gradient_zd, values_zm))
     of_kernel = jnp.zeros_like(kernel_fd).at[columns_z].add(products_zd)
-    return of_kernel, (gradient_zd * kernel_fd[columns_z]).sum(-1), None
+    of_values = (gradient_zd * kernel_fd[columns_z]).reshape(*values_zm.shape, -1).sum(-1)
+    return of_kernel, of_values, None
 
 
 row_sums.defvjp(_row_sums, _row_sums_gradient)
@@ -127,13 +135,13 @@ class InputDense(nn.Module):
         def dropped(x: jax.Array) -> jax.Array:
             return dropout(jnp.repeat(x[:, None].astype(self.dtype), masks, axis=1), train)
 
-        if "feature_slots" in graph and masks == 1:
-            out = row_sums(kernel, dropped(graph["feature_values"])[:, 0], graph)
+        if "feature_slots" in graph:
+            out = row_sums(kernel, dropped(graph["feature_values"]), graph)
         elif "feature_values" in graph:
-            values_zm = dropped(graph["feature_values"])
-            rows_zd = kernel[graph["feature_columns"]]
-            products = rows_zd.reshape(len(rows_zd), masks, -1) * values_zm[..., None]
-            out = segment_sum(products.reshape(rows_zd.shape), graph["feature_rows"], n)
+            products_zd = _by_parts(
+                kernel[graph["feature_columns"]], dropped(graph["feature_values"])
+            )
+            out = segment_sum(products_zd, graph["feature_rows"], n)
         elif masks == 1:
             out = dropped(graph["nodes"])[:, 0] @ kernel
         else:
