@@ -67,7 +67,7 @@ def count_nodes(graph: Graph, num_nodes: int = 0) -> int:
 def row_sums(kernel_fd: jax.Array, values_zm: jax.Array, graph: Graph) -> jax.Array:
     """[n, d]: for each node the sum of value times the kernel's row, over its non-zeros.
 
-    Part i of m equal parts of the width takes values [:, i]. `graph` has "feature_slots" [n, s]; one
+    Part i of m equal parts of the width takes values [:, i]. `graph` has "feature_slots" [n, s]: a
     slot of all nodes is added at a time, which is one loop without a scatter: half of the time of a
     sum by segments on a CPU.
     """
