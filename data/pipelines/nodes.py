@@ -153,7 +153,7 @@ def constants(
     else:
         kept |= {k: graph[k] for k in sparse}
     if "feature_rows" in kept:
-        kept |= edges.feature_slots(kept["feature_rows"], info.num_nodes)
+        kept |= edges.feature_slots(kept, info.num_nodes)
     for step in positions.parse(added, "data.positions"):
         kept |= step(kept, info.num_nodes)
     return {edges.PREFIX + name: array for name, array in kept.items()}

@@ -111,10 +111,9 @@ def test_each_head_sees_the_features_through_a_mask_of_its_own(sparse):
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_sums_by_slots_are_those_by_segments_and_so_are_their_gradients(graph):
     sparse, n = graphs.sparse(graph), len(graph["nodes"])
-    slots = edges.feature_slots(sparse["feature_rows"], n)
-    assert slots["feature_slots"].shape == (n, (graph["nodes"] != 0).sum(1).max())
-    kernel = np.random.default_rng(0).normal(size=(graphs.FEATURES, 6)).astype("f4")
-    values = sparse["feature_values"][:, None] * np.array([1, 2], "f4")
+    slots = edges.feature_slots(sparse, n)
+    kernel = jnp.asarray(np.random.default_rng(0).normal(size=(graphs.FEATURES, 6)), jnp.float32)
+    values = slots["slot_values"][..., None] * np.array([1, 2], "f4")
     found = row_sums(kernel, values, {**sparse, **slots})
     close(found[:, :3], graph["nodes"] @ kernel[:, :3])
     close(found[:, 3:], 2 * graph["nodes"] @ kernel[:, 3:])
@@ -123,9 +122,9 @@ def test_sums_by_slots_are_those_by_segments_and_so_are_their_gradients(graph):
         return lambda kernel, values: (of(kernel, values) ** 3).sum()
 
     def dense(kernel, values):
-        places = sparse["feature_rows"], sparse["feature_columns"]
+        places = np.arange(n), slots["slot_columns"]
         parts = [
-            jnp.zeros_like(graph["nodes"]).at[places].set(values[:, i]) @ kernel[:, cut]
+            jnp.zeros_like(graph["nodes"]).at[places].add(values[..., i]) @ kernel[:, cut]
             for i, cut in enumerate((slice(3), slice(3, 6)))
         ]
         return jnp.concatenate(parts, axis=1)

@@ -1,6 +1,7 @@
 """Node features as a graph has them, dense or sparse, and the dropout that follows them.
 
-Axis letters: `n` nodes, `f` features, `d` width, `z` non-zeros of the features, `m` dropout masks.
+Axis letters: `n` nodes, `f` features, `d` width, `z` non-zeros of the features, `s` slots of
+a node's, `m` dropout masks.
 """
 
 import math
@@ -14,6 +15,8 @@ import jax.numpy as jnp
 from models.layers.segments import segment_sum
 
 Graph = Mapping[str, jax.Array]
+# Slots of a turn of the scan; data/graph/edges.py makes tables of a multiple of it.
+_AT_ONCE = 5
 
 
 def keep_mask(key: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
@@ -64,42 +67,44 @@ def count_nodes(graph: Graph, num_nodes: int = 0) -> int:
 
 
 @jax.custom_vjp
-def row_sums(kernel_fd: jax.Array, values_zm: jax.Array, graph: Graph) -> jax.Array:
-    """[n, d]: for each node the sum of value times the kernel's row, over its non-zeros.
+def row_sums(kernel_fd: jax.Array, values_snm: jax.Array, graph: Graph) -> jax.Array:
+    """[n, d]: for each node the sum of value times the kernel's row, over its s slots.
 
-    Part i of m equal parts of the width takes values [:, i]. `graph` has "feature_slots" [n, s]: a
-    slot of all nodes is added at a time, which is one loop without a scatter: half of the time of a
-    sum by segments on a CPU.
+    Part i of m equal parts of the width takes values [..., i]. `graph` has the table of
+    data/graph/edges.py. A few slots of all nodes are added at a time: less than half of the time of
+    a sum by segments on a CPU. It is a scan because sums of all slots in one expression are fused
+    into what reads them, and then computed again for every edge.
     """
-    slots_ns = graph["feature_slots"]
-    columns_ns = jnp.take(graph["feature_columns"], slots_ns, mode="fill", fill_value=0)
-    values_nsm = jnp.take(values_zm, slots_ns, axis=0, mode="fill", fill_value=0)
-    out_nd = jnp.zeros((len(slots_ns), kernel_fd.shape[1]), kernel_fd.dtype)
-    for slot in range(slots_ns.shape[1]):
-        out_nd += _by_parts(kernel_fd[columns_ns[:, slot]], values_nsm[:, slot])
-    return out_nd
+    columns_sn = graph["slot_columns"]
+
+    def add(sums_nd: jax.Array, slot: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        columns_n, values_nm = slot
+        return sums_nd + _by_parts(kernel_fd[columns_n], values_nm), None
+
+    start = jnp.zeros((columns_sn.shape[1], kernel_fd.shape[1]), kernel_fd.dtype)
+    return jax.lax.scan(add, start, (columns_sn, values_snm), unroll=_AT_ONCE)[0]
 
 
 def _by_parts(rows_zd: jax.Array, values_zm: jax.Array) -> jax.Array:
-    """[z, d]: part i of m of each row times value i of it."""
+    """[..., d]: part i of m of each row times value i of it."""
     parts_zmk = rows_zd.reshape(*values_zm.shape, -1)
     return (parts_zmk * values_zm[..., None]).reshape(rows_zd.shape)
 
 
-def _row_sums(kernel_fd: jax.Array, values_zm: jax.Array, graph: Graph) -> tuple[jax.Array, Any]:
-    return row_sums(kernel_fd, values_zm, graph), (kernel_fd, values_zm, graph)
+def _row_sums(kernel_fd: jax.Array, values_snm: jax.Array, graph: Graph) -> tuple[jax.Array, Any]:
+    return row_sums(kernel_fd, values_snm, graph), (kernel_fd, values_snm, graph)
 
 
 def _row_sums_gradient(kept: Any, gradient_nd: jax.Array) -> tuple[jax.Array, jax.Array, None]:
     """By the flat list of non-zeros: that of the slots would be a scatter a slot."""
-    kernel_fd, values_zm, graph = kept
-    gradient_zd = gradient_nd[graph["feature_rows"]]
-    columns_z = graph["feature_columns"]
+    kernel_fd, values_snm, graph = kept
+    values_zm = values_snm.reshape(-1, values_snm.shape[-1])[graph["slot_places"]]
+    products_zd = _by_parts(gradient_nd[graph["feature_rows"]], values_zm)
     # Fused into the scatter, the products are computed one number at a time.
-    products_zd = jax.lax.optimization_barrier(_by_parts(gradient_zd, values_zm))
-    of_kernel = jnp.zeros_like(kernel_fd).at[columns_z].add(products_zd)
-    of_values = (gradient_zd * kernel_fd[columns_z]).reshape(*values_zm.shape, -1).sum(-1)
-    return of_kernel, of_values, None
+    products_zd = jax.lax.optimization_barrier(products_zd)
+    of_kernel = jnp.zeros_like(kernel_fd).at[graph["feature_columns"]].add(products_zd)
+    of_values = gradient_nd * kernel_fd[graph["slot_columns"]]
+    return of_kernel, of_values.reshape(*values_snm.shape, -1).sum(-1), None
 
 
 row_sums.defvjp(_row_sums, _row_sums_gradient)
@@ -133,20 +138,21 @@ class InputDense(nn.Module):
         dropout = Dropout(self.dropout_rate, name="dropout")
 
         def dropped(x: jax.Array) -> jax.Array:
-            return dropout(jnp.repeat(x[:, None].astype(self.dtype), masks, axis=1), train)
+            """[..., m]: x as each mask leaves it."""
+            return dropout(jnp.repeat(x[..., None].astype(self.dtype), masks, axis=-1), train)
 
-        if "feature_slots" in graph:
-            out = row_sums(kernel, dropped(graph["feature_values"]), graph)
+        if "slot_values" in graph:
+            out = row_sums(kernel, dropped(graph["slot_values"]), graph)
         elif "feature_values" in graph:
             products_zd = _by_parts(
                 kernel[graph["feature_columns"]], dropped(graph["feature_values"])
             )
             out = segment_sum(products_zd, graph["feature_rows"], n)
         elif masks == 1:
-            out = dropped(graph["nodes"])[:, 0] @ kernel
+            out = dropped(graph["nodes"])[..., 0] @ kernel
         else:
             parts_fmk = kernel.reshape(self.features, masks, -1)
-            out = jnp.einsum("nmf,fmk->nmk", dropped(graph["nodes"]), parts_fmk).reshape(n, -1)
+            out = jnp.einsum("nfm,fmk->nmk", dropped(graph["nodes"]), parts_fmk).reshape(n, -1)
         if self.use_bias:
             out += self.param("bias", nn.initializers.zeros, (self.width,)).astype(self.dtype)
         return out
