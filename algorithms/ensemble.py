@@ -11,6 +11,7 @@ same numbers up to float rounding (a compiler may order sums differently):
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -96,6 +97,16 @@ class Ensemble:
     def predict(self, state: TrainState, batch: Batch, key: jax.Array) -> Arrays:
         """The members' predictions, arrays [m, b, ...]."""
         return self._read(self.algorithm.predict, state, batch, key)
+
+    @property
+    def generate(self) -> Callable[..., Arrays]:
+        """What each member generates, arrays [m, b, ...]; AttributeError where none does."""
+        generate = self.algorithm.generate  # ty: ignore[missing-attribute]
+
+        def run(state: TrainState, batch: Batch, key: jax.Array, **options: Any) -> Arrays:
+            return self._read(partial(generate, **options), state, batch, key)
+
+        return run
 
     def weights(self, state: TrainState) -> TrainState:
         """The members' weights, stacked."""

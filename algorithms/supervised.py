@@ -5,6 +5,7 @@ from that loss, each with its own optimizer.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -73,6 +74,16 @@ class Supervised:
     def predict(self, state: TrainState, batch: Batch, key: jax.Array) -> Arrays:
         """The task's predictions on one batch, arrays [b, ...], padding included."""
         return self.task.predict(gradients.averaged(state), state.mutable, batch, key)
+
+    @property
+    def generate(self) -> Callable[..., Arrays]:
+        """The task's `generate` with the state's weights; AttributeError where it has none."""
+        generate = self.task.generate  # ty: ignore[missing-attribute]
+
+        def run(state: TrainState, batch: Batch, key: jax.Array, **options: Any) -> Arrays:
+            return generate(gradients.averaged(state), state.mutable, batch, key, **options)
+
+        return run
 
     def weights(self, state: TrainState) -> TrainState:
         """The averaged parameters, where there are, and nothing that only `update` reads."""

@@ -8,18 +8,19 @@ Letters: `b` examples, `h` heads, `l` tokens, of which the last `n` = rows x col
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from evaluators.common.passes import few
 from evaluators.common.pictures import class_name, displayable
 from training.compiled import evaluation_key
 from training.config import bounded
 from training.contracts import Algorithm, Info, Pipeline, Report, TrainState
 from training.figures import Images
-from training.mesh import batch_parts, gather, reader
+from training.mesh import gather
 
 
 @dataclass(frozen=True)
@@ -78,20 +79,6 @@ def build(
         return Report(figures={} if figure is None else {"attention": figure})
 
     return run
-
-
-def few(stored: Mapping[str, np.ndarray], examples: int, mesh: Any) -> dict[str, np.ndarray]:
-    """This process's part of a batch of the first `examples` rows, padded to divide over the mesh.
-
-    All pairs of tokens of a whole batch might not fit a device, so no more rows are explained.
-    """
-    shown = min(examples, len(stored["mask"]))
-    parts = batch_parts(mesh)
-    rows = np.arange(math.ceil(examples / parts) * parts)
-    index, count = reader(mesh)
-    mine = np.array_split(rows, count)[index]
-    batch = {name: value[np.where(mine < shown, mine, 0)] for name, value in stored.items()}
-    return {**batch, "mask": mine < shown}
 
 
 def draw(

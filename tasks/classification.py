@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from tasks.common.cross_entropy import cross_entropy, hard_labels, in_top
-from tasks.common.forward import dropout_key, forward, initial
+from tasks.common.forward import attention, dropout_key, forward, initial
 from training.contracts import Arrays, Aux, Batch, Info, Mean, Tree
 
 
@@ -79,17 +79,8 @@ class Classification:
     def explain(self, params: Tree, mutable: Tree, batch: Batch, key: jax.Array) -> Arrays:
         """{"attention": float32 [b, layers, h, l, l]}, {} of a model that sows none."""
         del key
-        _, sown = self.model.apply(
-            {"params": params, **mutable}, batch["image"], train=False, mutable=["intermediates"]
-        )
-        layers = []
-        for path, weights in jax.tree_util.tree_leaves_with_path(sown):
-            if any(getattr(entry, "key", None) == "attention" for entry in path[-2:]):
-                # A scanned model's weights have their layers in front already.
-                layers.append(weights if weights.ndim == 5 else weights[None])
-        if not layers:
-            return {}
-        return {"attention": jnp.moveaxis(jnp.concatenate(layers), 0, 1)}
+        weights, _ = attention(self.model, params, mutable, batch["image"])
+        return {} if weights is None else {"attention": weights}
 
 
 def build(config: Config, model: Any, info: Info) -> Classification:

@@ -26,7 +26,8 @@ from training.stopping import build as build_rule
 
 
 class Compiled:
-    """An algorithm on a mesh: `init`, `update`, `evaluate`, `predict`, `explain`, `select`.
+    """An algorithm on a mesh: `init`, `update`, `evaluate`, `predict`, `explain`, `generate`,
+    `select`.
 
     An abstract mesh has shapes and placements, and nothing that runs.
     """
@@ -227,7 +228,7 @@ class Compiled:
         )  # fmt: skip
         key = jax.eval_shape(lambda: jax.random.key(0))
         with jax.set_mesh(self.mesh):
-            return self._functions["evaluate"].trace(state, placed, self.constant_specs, key)
+            return self._functions["evaluate"].trace(state, placed, self.constant_specs, key, ())
 
     def predict(self, state: TrainState, batch: Batch, key: jax.Array) -> dict[str, Any]:
         """`algorithm.predict` on one batch."""
@@ -238,9 +239,33 @@ class Compiled:
         explains = hasattr(self.algorithm, "explain")
         return self._call("explain", state, batch, key) if explains else {}
 
-    def _call(self, name: str, state: TrainState, batch: Mapping[str, Any], key: jax.Array) -> Any:
+    def generate(
+        self, state: TrainState, batch: Batch, key: jax.Array, **options: Any
+    ) -> dict[str, Any]:
+        """`algorithm.generate` on one batch; each choice of options is a program of its own."""
+        return self._call("generate", state, batch, key, **options)
+
+    def program(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function` of placed arrays, compiled on this mesh for each shape that it meets."""
+        jitted = jax.jit(function, compiler_options=meshes.compiler_options(self.mesh))
+
+        def run(*arrays: Any) -> Any:
+            with jax.set_mesh(self.mesh):
+                return jitted(*arrays)
+
+        return run
+
+    def _call(
+        self,
+        name: str,
+        state: TrainState,
+        batch: Mapping[str, Any],
+        key: jax.Array,
+        **options: Any,
+    ) -> Any:
+        fixed = tuple(sorted(options.items()))
         with jax.set_mesh(self.mesh):
-            return self._functions[name](state, self.put(batch), self.constant, key)
+            return self._functions[name](state, self.put(batch), self.constant, key, fixed)
 
     @cached_property
     def _functions(self) -> dict[str, Any]:
@@ -248,12 +273,15 @@ class Compiled:
             method = getattr(self.algorithm, name)
             outputs = self.replicated if name == "evaluate" else None
             return jax.jit(
-                lambda state, batch, constant, key: method(state, {**batch, **constant}, key),
+                lambda state, batch, constant, key, options: method(
+                    state, {**batch, **constant}, key, **dict(options)
+                ),
+                static_argnums=4,
                 out_shardings=outputs,
                 compiler_options=meshes.compiler_options(self.mesh),
             )
 
-        names = ("evaluate", "predict", "explain")
+        names = ("evaluate", "predict", "explain", "generate")
         return {name: jitted(name) for name in names if hasattr(self.algorithm, name)}
 
     # --- selection

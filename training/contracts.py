@@ -5,7 +5,7 @@ decided by path, outside of the model. Axis letters: `b` batch, `m` members of a
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -101,6 +101,10 @@ class Info:
         graphs.
       max_nodes: of many graphs, the nodes of the largest; 0 where that is not known.
       num_targets: numbers that a regression predicts, 0 where there are none.
+      vocab_size: token ids are below it; 0 where there is no text.
+      source_vocab_size: of the text that is translated from, 0 where it is not another.
+      max_length: tokens of the longest text, 0 where that is not known.
+      special: ids that stand for no text, by their names: pad unk bos eos mask cls sep.
     """
 
     num_examples: Mapping[str, int]
@@ -113,6 +117,10 @@ class Info:
     num_nodes: int = 0
     max_nodes: int = 0
     num_targets: int = 0
+    vocab_size: int = 0
+    source_vocab_size: int = 0
+    max_length: int = 0
+    special: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,10 @@ class Pipeline:
         it ends after `num_batches`, and every batch has "mask" [b], False on padding.
       constant: arrays that every batch shares (a whole graph), placed once, never stacked.
       num_batches: batches of one pass; None for an endless stream.
+      decode: from a field of token ids ("tokens", "source", "target") to what turns some of its
+        ids into text.
+      references: from such a field to what gives the text of the data itself by an example's
+        "index": cut into words as the tokenizer cuts it, the words that it does not know included.
     """
 
     specs: tuple[Mapping[str, jax.ShapeDtypeStruct], ...]
@@ -134,13 +146,16 @@ class Pipeline:
     batches: Callable[[int], Iterator[dict[str, np.ndarray]]]
     constant: Mapping[str, np.ndarray] = field(default_factory=dict)
     num_batches: int | None = None
+    decode: Mapping[str, Callable[[Sequence[int]], str]] = field(default_factory=dict)
+    references: Mapping[str, Callable[[int], str]] = field(default_factory=dict)
 
 
 class Task(Protocol):
     """What is asked of a model: pure functions of its arrays.
 
-    A task with several losses has `losses = {phase: loss}` in place of `loss`. `explain`, with
-    predict's arguments, is optional: what a report draws of a batch (attention maps).
+    A task with several losses has `losses = {phase: loss}` in place of `loss`. Optional, with
+    predict's arguments: `explain`, what a report draws of a batch (attention maps), and `generate`,
+    what follows the texts of a batch, which takes options beside (tasks/common/sampling.py).
     """
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
@@ -168,9 +183,9 @@ class Algorithm(Protocol):
     """How a run learns. `fit` knows nothing more of it than this; all methods are pure and
     jittable.
 
-    Optional: `explain` with predict's arguments. `batches_per_update` batches are stacked on a
-    leading axis where it is not 1. With `members` > 1 all arrays of a state and of what evaluate
-    and predict return have a leading axis [m].
+    Optional: `explain` and `generate` with predict's arguments. `batches_per_update` batches are
+    stacked on a leading axis where it is not 1. With `members` > 1 all arrays of a state and of
+    what evaluate and predict return have a leading axis [m].
     """
 
     @property

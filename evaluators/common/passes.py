@@ -1,5 +1,6 @@
 """One pass over a split, as every evaluator makes it: the batches, their keys, the merged means."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from jax.experimental import multihost_utils
 
 from training.compiled import evaluation_key
 from training.contracts import Batch, Mean, Means, Pipeline, TrainState
-from training.mesh import gather
+from training.mesh import batch_parts, gather, reader
 
 
 def each_batch(
@@ -19,6 +20,21 @@ def each_batch(
     """Yields (this process's NumPy batch, the placed batch, its key) for each batch."""
     for index, batch in enumerate(pipeline.batches(0)):
         yield batch, compiled.put(batch), evaluation_key(state, "evaluate", index)
+
+
+def few(stored: Mapping[str, np.ndarray], examples: int, mesh: Any) -> dict[str, np.ndarray]:
+    """This process's part of a batch of the first `examples` rows, padded to divide over the mesh.
+
+    What is made of a row for a picture, such as all pairs of its tokens, might not fit a device if
+    it were made of a whole batch.
+    """
+    shown = min(examples, len(stored["mask"]))
+    parts = batch_parts(mesh)
+    rows = np.arange(math.ceil(examples / parts) * parts)
+    index, count = reader(mesh)
+    mine = np.array_split(rows, count)[index]
+    batch = {name: value[np.where(mine < shown, mine, 0)] for name, value in stored.items()}
+    return {**batch, "mask": mine < shown}
 
 
 class MeanSum:
@@ -36,6 +52,10 @@ class MeanSum:
     def compute(self) -> dict[str, Any]:
         """Each metric's mean: a float, or an array [m] of an ensemble."""
         return {name: plain(mean.compute()) for name, mean in self._sums.items()}
+
+    def counts(self) -> dict[str, np.ndarray]:
+        """How many values each mean is of: float64 [], or [m] of an ensemble."""
+        return {name: np.asarray(mean.count) for name, mean in self._sums.items()}
 
 
 def plain(value: Any) -> Any:

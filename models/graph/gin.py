@@ -21,8 +21,8 @@ import jax.numpy as jnp
 
 from models.graph.common.inputs import Dropout, Graph
 from models.graph.common.norms import NodeBatchNorm
-from models.graph.common.outputs import num_outputs
 from models.layers.checks import check_rates, check_sizes
+from models.layers.outputs import num_outputs
 from models.layers.precision import compute_dtype
 from models.layers.segments import POOLS, pool, segment_sum
 

@@ -26,9 +26,9 @@ import jax.numpy as jnp
 
 from models.graph.common.inputs import Dropout, Graph, keep_mask
 from models.graph.common.norms import NodeBatchNorm
-from models.graph.common.outputs import num_outputs
 from models.layers.checks import check_rates, check_sizes
 from models.layers.norms import layer_norm
+from models.layers.outputs import num_outputs
 from models.layers.precision import compute_dtype
 from models.layers.segments import POOLS, pool, segment_softmax, segment_sum
 

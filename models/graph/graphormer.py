@@ -27,11 +27,11 @@ import jax
 import jax.numpy as jnp
 
 from models.graph.common.inputs import Dropout, Graph
-from models.graph.common.outputs import num_outputs
-from models.layers.attention import MultiHeadAttention
 from models.layers.checks import check_rates, check_sizes
 from models.layers.mlp import MLP
+from models.layers.multi_head import MultiHeadAttention
 from models.layers.norms import layer_norm
+from models.layers.outputs import num_outputs
 from models.layers.precision import compute_dtype
 from models.layers.segments import segment_count
 

@@ -1,21 +1,23 @@
-"""Attention, in one place: scaled dot products, and the multi-head layer around them.
+"""Attention by heads, in one place: its equation, its masks, and the kernels that compute it.
 
-Vaswani et al. 2017, arXiv:1706.03762, equation 1 and section 3.2.2:
-Attention(Q, K, V) = softmax(Q K^T / sqrt(k) + B) V. Scores and softmax are float32 whatever dtype
-the model computes in. Deviation: a query that may see no key gets zeros, where a plain softmax
-over minus infinities would give NaN.
+Vaswani et al. 2017, arXiv:1706.03762, equation 1: Attention(Q, K, V) = softmax(Q K^T / sqrt(k) + B)
+V. Scores and softmax are float32 whatever dtype the model computes in. Keys and values may have
+fewer heads than the queries (Ainslie et al. 2023, arXiv:2305.13245): query heads h n / h, ...,
+h (n + 1) / h - 1 share head n of them. Deviation: a query that may see no key gets zeros, where a
+plain softmax over minus infinities would give NaN.
 
-Axis letters: `b` batch, `l` queries, `m` keys and values, `d` width, `h` heads, `k` head width.
+Axis letters: `b` batch, `l` queries, `m` keys and values, `h` heads, `n` heads of keys and values,
+`g` query heads that share one of those, `k` head width.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from typing import Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import attention_tpu
+from models.layers import attention_sparse, attention_tpu
+from models.layers.attention_sparse import Pattern
 
 Kernel = Callable[..., jax.Array]
 
@@ -26,9 +28,27 @@ def causal_mask(length: int, keys: int | None = None) -> jax.Array:
     return jnp.tri(length, keys, keys - length, dtype=bool)[None, None]
 
 
+def segment_mask(segments_bl: jax.Array) -> jax.Array:
+    """Bool [b, 1, l, l]: the documents that share a row see themselves; 0 sees and is nothing."""
+    same = segments_bl[:, :, None] == segments_bl[:, None, :]
+    return (same & (segments_bl > 0)[:, None, :])[:, None]
+
+
+def length_mask(lengths_b: jax.Array, keys: int) -> jax.Array:
+    """Bool [b, 1, 1, m], True for the first `lengths_b` keys of each row."""
+    return (jnp.arange(keys) < lengths_b[:, None])[:, None, None]
+
+
+def both(mask: jax.Array | None, other: jax.Array | None) -> jax.Array | None:
+    """What both masks let through; None lets everything through."""
+    if mask is None or other is None:
+        return other if mask is None else mask
+    return mask & other
+
+
 def attention_weights(
     query_blhk: jax.Array,
-    key_bmhk: jax.Array,
+    key_bmnk: jax.Array,
     *,
     mask: jax.Array | None = None,
     bias: jax.Array | None = None,
@@ -41,12 +61,12 @@ def attention_weights(
       bias: added to the scores before the mask, broadcastable to [b, h, l, m].
       causal: query l sees keys up to l only, besides what `mask` says.
     """
-    scale = query_blhk.shape[-1] ** -0.5
-    scores = jnp.einsum("blhk,bmhk->bhlm", query_blhk, key_bmhk, preferred_element_type=jnp.float32)
-    scores = scores * scale if bias is None else scores * scale + bias
-    if causal:
-        seen = causal_mask(scores.shape[-2], scores.shape[-1])
-        mask = seen if mask is None else mask & seen
+    batch, length, heads, width = query_blhk.shape
+    query = query_blhk.reshape(batch, length, key_bmnk.shape[2], -1, width)
+    scores = jnp.einsum("blngk,bmnk->bnglm", query, key_bmnk, preferred_element_type=jnp.float32)
+    scores = scores.reshape(batch, heads, length, -1) * width**-0.5
+    scores = scores if bias is None else scores + bias
+    mask = both(causal_mask(*scores.shape[-2:]) if causal else None, mask)
     if mask is None:
         return jax.nn.softmax(scores, axis=-1)
     # A finite floor: minus infinity makes a fully masked row NaN, in the gradient even under where.
@@ -54,31 +74,31 @@ def attention_weights(
     return jnp.where(mask, jax.nn.softmax(scores, axis=-1), 0.0)
 
 
-def weighted_values(weights_bhlm: jax.Array, value_bmhk: jax.Array) -> jax.Array:
+def weighted_values(weights_bhlm: jax.Array, value_bmnk: jax.Array) -> jax.Array:
     """Sum over the keys of weight times value: [b, l, h, k] in the dtype of the values."""
-    return jnp.einsum("bhlm,bmhk->blhk", weights_bhlm.astype(value_bmhk.dtype), value_bmhk)
+    batch, heads, length, keys = weights_bhlm.shape
+    weights = weights_bhlm.reshape(batch, value_bmnk.shape[2], -1, length, keys)
+    out = jnp.einsum("bnglm,bmnk->blngk", weights.astype(value_bmnk.dtype), value_bmnk)
+    return out.reshape(batch, length, heads, -1)
 
 
-def _xla(
+def _dense(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
     mask: jax.Array | None,
     bias: jax.Array | None,
     causal: bool,
+    implementation: Literal["xla", "cudnn"],
 ) -> jax.Array:
-    if query.dtype == jnp.float16:
-        # JAX asks for an F16_F16_F32 product, which only GPUs have: lowering fails elsewhere.
-        weights = attention_weights(query, key, mask=mask, bias=bias, causal=causal)
-        return weighted_values(weights, value)
+    """jax.nn.dot_product_attention, with our causality and zeros for a query that sees nothing."""
     if causal and query.shape[1] != key.shape[1]:
         # JAX's own causality aligns the first query with the first key, not the last with the last.
-        seen = causal_mask(query.shape[1], key.shape[1])
-        mask, causal = (seen if mask is None else mask & seen), False
+        mask, causal = both(causal_mask(query.shape[1], key.shape[1]), mask), False
     mask = None if mask is None else _four_axes(mask)
     bias = None if bias is None else _four_axes(bias)
     out = jax.nn.dot_product_attention(
-        query, key, value, bias, mask, is_causal=causal, implementation="xla"
+        query, key, value, bias, mask, is_causal=causal, implementation=implementation
     )
     if mask is None:
         return out
@@ -92,6 +112,61 @@ def _four_axes(array: jax.Array) -> jax.Array:
     return array.reshape((1,) * (4 - array.ndim) + array.shape)
 
 
+def _xla(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    bias: jax.Array | None,
+    causal: bool,
+    segments: jax.Array | None = None,
+) -> jax.Array:
+    mask = mask if segments is None else both(segment_mask(segments), mask)
+    if query.dtype == jnp.float16:
+        # JAX asks for an F16_F16_F32 product, which only GPUs have: lowering fails elsewhere.
+        weights = attention_weights(query, key, mask=mask, bias=bias, causal=causal)
+        return weighted_values(weights, value)
+    return _dense(query, key, value, mask, bias, causal, "xla")
+
+
+def _cudnn(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    bias: jax.Array | None,
+    causal: bool,
+    segments: jax.Array | None = None,
+) -> jax.Array:
+    where, dtype = attention_tpu.platform(), query.dtype
+    if where not in ("gpu", "cuda"):
+        raise ValueError(f"attention kernel 'cudnn' is a GPU's; this program is for {where}")
+    if dtype not in (jnp.bfloat16, jnp.float16):
+        raise ValueError(f"attention kernel 'cudnn' needs bfloat16 or float16, not {dtype.name}")
+    mask = mask if segments is None else both(segment_mask(segments), mask)
+    return _dense(query, key, value, mask, bias, causal, "cudnn")
+
+
+def _tpu(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array | None,
+    bias: jax.Array | None,
+    causal: bool,
+    segments: jax.Array | None = None,
+) -> jax.Array:
+    where = attention_tpu.platform()
+    if where != "tpu":
+        raise ValueError(f"attention kernel 'tpu' is a TPU's; this program is for {where}")
+    if not attention_tpu.suits(query, key, mask, bias, segments):
+        raise ValueError(
+            "attention kernel 'tpu' takes no bias, either segments or a mask of padding, lengths "
+            f"from {attention_tpu.LANES} on, float32 or bfloat16; 'auto' takes it where it can"
+        )
+    return attention_tpu.attend(query, key, value, mask, causal, segments=segments)
+
+
 def _auto(
     query: jax.Array,
     key: jax.Array,
@@ -99,26 +174,37 @@ def _auto(
     mask: jax.Array | None,
     bias: jax.Array | None,
     causal: bool,
+    segments: jax.Array | None = None,
 ) -> jax.Array:
-    if attention_tpu.platform() == "tpu" and attention_tpu.suits(query, key, mask, bias):
-        return attention_tpu.attend(query, key, value, mask, causal)
-    return _xla(query, key, value, mask, bias, causal)
+    if attention_tpu.platform() == "tpu" and attention_tpu.suits(query, key, mask, bias, segments):
+        return attention_tpu.attend(query, key, value, mask, causal, segments=segments)
+    return _xla(query, key, value, mask, bias, causal, segments)
 
 
-KERNELS: Mapping[str, Kernel] = {"auto": _auto, "xla": _xla}
+KERNELS: Mapping[str, Kernel] = {"auto": _auto, "xla": _xla, "cudnn": _cudnn, "tpu": _tpu}
 """What computes `attend` without showing its weights: name -> function of
-(query, key, value, mask, bias, causal), as `attend` describes them. "auto" is a TPU's own kernel in
-a program for TPUs where it suits the shapes, and "xla", the compiler's, everywhere else."""
+(query, key, value, mask, bias, causal, segments), as `attend` describes them. "auto" is a TPU's own
+kernel in a program for TPUs where it suits the shapes, and "xla", the compiler's, everywhere else;
+"cudnn" is the flash attention of NVIDIA's library, in half precision."""
+
+
+def check_kernel(name: str) -> None:
+    """Raises ValueError unless `name` is one of `KERNELS`."""
+    if name not in KERNELS:
+        raise ValueError(f"attention kernel {name!r}: expected one of {', '.join(KERNELS)}")
 
 
 def attend(
     query_blhk: jax.Array,
-    key_bmhk: jax.Array,
-    value_bmhk: jax.Array,
+    key_bmnk: jax.Array,
+    value_bmnk: jax.Array,
     *,
     mask: jax.Array | None = None,
     bias: jax.Array | None = None,
     causal: bool = False,
+    segments: jax.Array | None = None,
+    pattern: Pattern | None = None,
+    distance_bias: Callable[[jax.Array], jax.Array] | None = None,
     kernel: str = "auto",
 ) -> jax.Array:
     """Equation 1 by heads: [b, l, h, k] in the dtype of the inputs.
@@ -127,81 +213,34 @@ def attend(
       mask: bool, broadcastable to [b, h, l, m], True where a query may see a key.
       bias: added to the scores, broadcastable to [b, h, l, m].
       causal: query l sees keys up to l only; a kernel may skip the work, which a mask cannot say.
-      kernel: one of `KERNELS`.
+      segments: int32 [b, l] of self-attention, the documents of a packed row, as `segment_mask`.
+      pattern: which keys a query of self-attention sees; the work grows with their number.
+      distance_bias: for a pattern, in place of `bias`: from distances int32 [...], key less query,
+        to what is added to the scores, [h, ...].
+      kernel: one of `KERNELS`; of them "auto" and "xla" compute patterns, and "tpu" the window.
 
     Raises:
-      ValueError: there is no such kernel.
+      ValueError: there is no such kernel, it cannot compute this, or a pattern has a mask or bias
+        that a whole table of scores would be needed for.
     """
-    if kernel not in KERNELS:
-        raise ValueError(f"attention kernel {kernel!r}: expected one of {', '.join(KERNELS)}")
-    return KERNELS[kernel](query_blhk, key_bmhk, value_bmhk, mask, bias, causal)
-
-
-class MultiHeadAttention(nn.Module):
-    """Projections `query`, `key`, `value` [d, h, k], attention, and the projection `out` [h, k, d].
-
-    The weights are sown as "intermediates/attention" [b, h, l, m] only where that collection is
-    mutable; otherwise they are never materialised outside of the kernel.
-
-    Attributes:
-      num_heads: h.
-      head_width: k; the query's width over `num_heads` where it is None.
-      kernel: which of `KERNELS` computes it.
-      dropout_rate: on the weights, in training; it needs them materialised, so no kernel is used.
-    """
-
-    num_heads: int
-    head_width: int | None = None
-    kernel: str = "auto"
-    causal: bool = False
-    dropout_rate: float = 0.0
-    use_bias: bool = True
-    dtype: jnp.dtype = jnp.float32
-    kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
-
-    @nn.compact
-    def __call__(
-        self,
-        x_bld: jax.Array,
-        context_bmd: jax.Array | None = None,
-        *,
-        mask: jax.Array | None = None,
-        bias: jax.Array | None = None,
-        train: bool,
-    ) -> jax.Array:
-        """[b, l, d] -> [b, l, d] in `dtype`; self-attention where `context_bmd` is None.
-
-        Raises:
-          ValueError: the width is not divisible by the heads and no `head_width` was given.
-        """
-        width = x_bld.shape[-1]
-        if self.head_width is None and width % self.num_heads:
-            raise ValueError(f"width {width} is not divisible by {self.num_heads} heads")
-        heads = (self.num_heads, self.head_width or width // self.num_heads)
-        project = partial(
-            nn.DenseGeneral, use_bias=self.use_bias, dtype=self.dtype, kernel_init=self.kernel_init
+    check_kernel(kernel)
+    if pattern is None:
+        given = () if segments is None else (segments,)
+        return KERNELS[kernel](query_blhk, key_bmnk, value_bmnk, mask, bias, causal, *given)
+    if bias is not None:
+        raise ValueError("a sparse attention pattern takes its bias as a function of the distance")
+    if (
+        isinstance(pattern, attention_sparse.Window)
+        and kernel in ("auto", "tpu")
+        and attention_tpu.platform() == "tpu"
+        and distance_bias is None
+        and attention_tpu.suits(query_blhk, key_bmnk, mask, None, segments)
+    ):
+        return attention_tpu.attend(
+            query_blhk, key_bmnk, value_bmnk, mask, causal, pattern.width, segments
         )
-        context_bmd = x_bld if context_bmd is None else context_bmd
-        query_blhk = project(heads, name="query")(x_bld)
-        key_bmhk = project(heads, name="key")(context_bmd)
-        value_bmhk = project(heads, name="value")(context_bmd)
-
-        drop = train and self.dropout_rate > 0.0
-        if drop or self.is_mutable_collection("intermediates"):
-            weights_bhlm = attention_weights(
-                query_blhk, key_bmhk, mask=mask, bias=bias, causal=self.causal
-            )
-            self.sow("intermediates", "attention", weights_bhlm)
-            dropout = nn.Dropout(self.dropout_rate, deterministic=not train, name="weights_dropout")
-            out_blhk = weighted_values(dropout(weights_bhlm), value_bmhk)
-        else:
-            out_blhk = attend(
-                query_blhk,
-                key_bmhk,
-                value_bmhk,
-                mask=mask,
-                bias=bias,
-                causal=self.causal,
-                kernel=self.kernel,
-            )
-        return project(width, axis=(-2, -1), name="out")(out_blhk)
+    if kernel not in ("auto", "xla"):
+        raise ValueError(f"attention kernel {kernel!r} cannot compute {pattern}; 'auto' can")
+    return attention_sparse.attend(
+        query_blhk, key_bmnk, value_bmnk, pattern, mask, causal, segments, distance_bias
+    )

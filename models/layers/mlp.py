@@ -32,24 +32,30 @@ class MLP(nn.Module):
     Attributes:
       hidden_width: f; the output has the width of the input.
       activation: one of `ACTIVATIONS`.
-      dropout_rate: after the activation and after the output, in training.
+      dropout_rate: after the output, in training.
+      hidden_dropout_rate: after the activation; `dropout_rate` where it is None.
+      out_init: of the output's kernel; `kernel_init` where it is None.
     """
 
     hidden_width: int
     activation: str = "gelu_tanh"
     dropout_rate: float = 0.0
+    hidden_dropout_rate: float | None = None
+    use_bias: bool = True
     dtype: jnp.dtype = jnp.float32
     kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+    out_init: nn.initializers.Initializer | None = None
     bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """[..., d] -> [..., d] in `dtype`."""
         dense = partial(
-            nn.Dense, dtype=self.dtype, kernel_init=self.kernel_init, bias_init=self.bias_init
+            nn.Dense, use_bias=self.use_bias, dtype=self.dtype, bias_init=self.bias_init
         )
-        dropout = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
-        hidden = activation(self.activation)(dense(self.hidden_width, name="hidden")(x))
-        hidden = dropout(name="hidden_dropout")(hidden)
-        out = dense(x.shape[-1], name="out")(hidden)
-        return dropout(name="out_dropout")(out)
+        dropout = partial(nn.Dropout, deterministic=not train)
+        rate = self.dropout_rate if self.hidden_dropout_rate is None else self.hidden_dropout_rate
+        hidden = dense(self.hidden_width, kernel_init=self.kernel_init, name="hidden")(x)
+        hidden = dropout(rate, name="hidden_dropout")(activation(self.activation)(hidden))
+        out = dense(x.shape[-1], kernel_init=self.out_init or self.kernel_init, name="out")(hidden)
+        return dropout(self.dropout_rate, name="out_dropout")(out)

@@ -12,13 +12,17 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 
-def layer_norm(name: str, dtype: jnp.dtype, epsilon: float = 1e-6) -> nn.LayerNorm:
+def layer_norm(
+    name: str, dtype: jnp.dtype, epsilon: float = 1e-6, use_bias: bool = True
+) -> nn.LayerNorm:
     """A module that normalises over the last axis; parameters `scale` and `bias` [d].
 
     The variance is E[(x - mean)^2], in two passes: E[x^2] - mean^2 loses all digits of a feature
     vector whose mean is large.
     """
-    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)
+    return nn.LayerNorm(
+        epsilon=epsilon, dtype=dtype, use_bias=use_bias, use_fast_variance=False, name=name
+    )
 
 
 def batch_norm(

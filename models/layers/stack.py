@@ -60,7 +60,7 @@ def apply_layers(
 
     scanned = nn.scan(
         body,
-        variable_axes={"params": 0, "intermediates": 0},
+        variable_axes={"params": 0, "intermediates": 0, "cache": 0},
         split_rngs={"params": True, "dropout": True},
         length=depth,
     )

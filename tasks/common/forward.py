@@ -1,8 +1,12 @@
-"""A model's first variables and its output, in training and in evaluation: what tasks share."""
+"""A model's first variables, its output, in training and in evaluation, and what it sows.
+
+Axis letters: `b` batch, `h` heads, `l` tokens.
+"""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from training.contracts import Tree, stream
 
@@ -32,6 +36,27 @@ def forward(
         mutable=list(mutable),
         **options,
     )
+
+
+def attention(
+    model: Any, params: Tree, mutable: Tree, *inputs: Any, within: str = "", **options: Any
+) -> tuple[jax.Array | None, Any]:
+    """(weights float32 [b, layers, h, l, l], the model's output); None of a model that sows none.
+
+    `within` chooses the layers by a part of their path ("cross_attention").
+    """
+    out, sown = model.apply(
+        {"params": params, **mutable}, *inputs, train=False, mutable=[_SOWN], **options
+    )
+    layers = []
+    for path, weights in jax.tree_util.tree_leaves_with_path(sown):
+        names = [str(getattr(entry, "key", "")) for entry in path]
+        if "attention" in names[-2:] and within in "/".join(names[:-1]):
+            # A scanned model's weights have their layers in front already.
+            layers.append(weights if weights.ndim == 5 else weights[None])
+    if not layers:
+        return None, out
+    return jnp.moveaxis(jnp.concatenate(layers), 0, 1), out
 
 
 def dropout_key(key: jax.Array, step: jax.Array, train: bool) -> jax.Array | None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data.graph import edges
+from data.text import kinds
 from tests.conftest import Program
 from tools import find
 from training import config as configs
@@ -35,20 +36,33 @@ def serves(name: str) -> tuple[str, ...]:
     return getattr(build(name), "pipelines", ("examples",))
 
 
+TEXT_PIPELINES = {"blocks", "texts"}
 IMAGES = [name for name in NAMES if "examples" in serves(name)]
-GRAPHS = [name for name in NAMES if "examples" not in serves(name)]
+TEXTS = [name for name in NAMES if TEXT_PIPELINES & set(serves(name))]
+GRAPHS = [name for name in NAMES if name not in (*IMAGES, *TEXTS)]
 
 
 def test_graph_sources_are_found() -> None:
     assert {"karate", "knowledge_graph", "moleculenet", "planetoid", "tu_graphs"} <= set(GRAPHS)
 
 
+def test_text_sources_are_found() -> None:
+    known = {"addition", "glue", "imdb", "multi30k", "sst2", "text_folder", "tiny_shakespeare"}
+    assert known <= set(TEXTS)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_info_is_complete(name: str) -> None:
-    info = build(name).info
-    assert {"train", "test"} <= set(info.num_examples) or "validation" in info.num_examples
+    source = build(name)
+    info = source.info
+    language = getattr(source, "form", "") in ("documents", "translation")
+    if getattr(source, "form", "") == "documents":
+        # One text, or many, which the config's split expressions cut.
+        assert "train" in info.num_examples
+    else:
+        assert {"train", "test"} <= set(info.num_examples) or "validation" in info.num_examples
     assert all(count > 0 for count in info.num_examples.values())
-    assert info.num_classes > 1 or info.num_targets or info.num_relations
+    assert info.num_classes > 1 or info.num_targets or info.num_relations or language
     assert len(info.class_names) in (0, info.num_classes)
     assert len(set(info.class_names)) == len(info.class_names)
 
@@ -116,6 +130,44 @@ def test_a_graph_source_makes_fake_batches(name: str, kind: str) -> None:
         assert (np.diff(arrays["graph/receivers"], axis=-1) >= 0).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name in TEXTS for kind in serves(name)]
+)
+def test_a_text_source_makes_fake_batches(name: str, kind: str) -> None:
+    """Ids lie within the vocabulary; the specs are those of the batches; ids become text."""
+    source, module = build(name), find.part("data.pipeline", kind)
+    splits = {split: split for split in source.info.num_examples}
+    config = configs.typed(module.Config, {**module.TINY, "splits": splits}, "TINY")
+    for split in splits:
+        pipeline = module.build(config, source, split, train=split == "train", seed=0, fake=True)
+        batch = next(pipeline.batches(0))
+        shapes = {k: (v.shape, v.dtype) for k, v in batch.items()}
+        assert shapes in [
+            {k: (s.shape, s.dtype) for k, s in spec.items()} for spec in pipeline.specs
+        ]
+        info = pipeline.info
+        assert info.vocab_size and info.max_length == max(v.shape[-1] for v in batch.values())
+        assert all(0 <= i < info.vocab_size for i in info.special.values())
+        for key in pipeline.decode:
+            assert batch[key].dtype == np.int32
+            assert 0 <= batch[key].min() and batch[key].max() < info.vocab_size
+            assert pipeline.decode[key](batch[key][0].tolist())
+        if "label" in batch:
+            assert (0 <= batch["label"]).all()
+            assert info.num_targets or (batch["label"] < info.num_classes).all()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_fake_text_is_a_valid_example(name: str) -> None:
+    source = build(name)
+    assert source.form in kinds.FORMS
+    for index in INDICES:
+        example = source.fake(0, index)
+        assert all(example[field] for field in kinds.FORMS[source.form])
+        if source.alphabet:
+            assert set(example[kinds.FORMS[source.form][0]]) <= set(source.alphabet)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_fake_depends_on_its_arguments_alone(name: str) -> None:
     one, other = build(name), build(name)
@@ -132,11 +184,15 @@ def test_fake_depends_on_its_arguments_alone(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_fake_examples_have_one_structure(name: str) -> None:
     source = build(name)
-    kinds = {
-        tuple((k, np.asarray(v).dtype.str, np.ndim(v)) for k, v in source.fake(0, i).items())
-        for i in INDICES
+    found = {
+        tuple((k, dtype_of(v), np.ndim(v)) for k, v in source.fake(0, i).items()) for i in INDICES
     }
-    assert len(kinds) == 1
+    assert len(found) == 1
+
+
+def dtype_of(value: Any) -> str:
+    """Texts are of any length."""
+    return "text" if isinstance(value, str) else np.asarray(value).dtype.str
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -153,7 +209,7 @@ def test_a_source_knows_its_data_and_is_frozen(name: str) -> None:
     source = build(name)
     reads = {
         "examples": "open", "nodes": "graph", "links": "graph", "graphs": "store",
-        "triples": "facts",
+        "triples": "facts", "blocks": "texts", "texts": "texts",
     }  # fmt: skip
     for method in (*(reads[kind] for kind in serves(name)), "prepare", "verify"):
         assert callable(getattr(source, method))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from models.layers import attention
-from models.layers.attention import MultiHeadAttention, attend, attention_weights, weighted_values
+from models.layers.attention import attend, attention_weights, weighted_values
+from models.layers.multi_head import MultiHeadAttention
 from tests.models import run
 from tests.oracles import attention as oracle
 
@@ -23,7 +24,7 @@ def arrays(seed: int = 0, keys: int = M):
     return query, key, value, mask, bias
 
 
-@pytest.mark.parametrize("kernel", attention.KERNELS)
+@pytest.mark.parametrize("kernel", ["auto", "xla"])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("biased", [False, True])
 def test_kernels_equal_equation_1(kernel: str, masked: bool, biased: bool) -> None:
@@ -92,7 +93,7 @@ def test_a_query_that_sees_nothing_is_zero_with_finite_gradients(kernel: str) ->
 
 def test_unknown_kernel_names_the_known_ones() -> None:
     query, key, value, _, _ = arrays()
-    with pytest.raises(ValueError, match=r"'magic': expected one of auto, xla"):
+    with pytest.raises(ValueError, match=r"'magic': expected one of auto, xla, cudnn, tpu"):
         attend(query, key, value, kernel="magic")
 
 

@@ -1,4 +1,4 @@
-"""What graph models say of the data: how many numbers they give, and of what."""
+"""What models say of the data: how many numbers they give, and of what."""
 
 from typing import Any
 

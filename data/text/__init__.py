@@ -1,0 +1,1 @@
+"""Text as token ids: tokenizers, prepared ids, and plans of which texts share a batch."""

@@ -1,0 +1,1 @@
+"""Text: tokens int32 [b, l]."""
