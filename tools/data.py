@@ -4,6 +4,7 @@
     python -m tools.data prepare NAME ...      finds or downloads, checks and prepares
     python -m tools.data verify folder --path=IMAGES
     python -m tools.data prepare planetoid --dataset=citeseer
+    python -m tools.data prepare glue --task=mrpc
 
 Exit code 3 where something is missing that was asked for by name, or damaged.
 """
@@ -11,6 +12,7 @@ Exit code 3 where something is missing that was asked for by name, or damaged.
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from data import raw
@@ -28,14 +30,15 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=", ".join(find.names("data.source"))
     )
-    parser.add_argument("--path", help="the folder of images, for the source `folder`")
+    parser.add_argument("--path", help="the folder, for the sources `folder` and `text_folder`")
     parser.add_argument("--dataset", help="which one, of sources that have several")
+    parser.add_argument("--task", help="which one of GLUE's")
     arguments, _ = parser.parse(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("reprise.data").setLevel(logging.INFO)
     if arguments.action == "prepare" and not arguments.names:
         raise ConfigError("prepare takes the names of data sets, such as `prepare mnist`")
-    told = {"path": arguments.path, "dataset": arguments.dataset}
+    told = {"path": arguments.path, "dataset": arguments.dataset, "task": arguments.task}
     sources = {name: _source(name, told) for name in arguments.names or find.names("data.source")}
     if arguments.action == "prepare":
         for name, source in sources.items():
@@ -73,8 +76,8 @@ def _verify(name: str, source: Any) -> _Fault | None:
     print(f"{name}: nothing on this disk")
     place = raw.folders(getattr(source, "raw_folder", name))[0]
     remedy = (
-        "give the folder of images with --path=FOLDER"
-        if name == "folder"
+        "give the folder with --path=FOLDER"
+        if "path" in _fields(find.part("data.source", name))
         else f"put the raw files into {place}, or run `python -m tools.data prepare {name}`"
     )
     error = DataError(f"{name}: nothing on this disk: {remedy}")
@@ -84,8 +87,13 @@ def _verify(name: str, source: Any) -> _Fault | None:
 def _source(name: str, told: Mapping[str, str | None]) -> Any:
     """The source, with what was told of it and it has a field for."""
     module = find.part("data.source", name, "data.source")
-    known = {field.name for field in dataclasses.fields(module.Config)}
+    known = _fields(module)
     return module.build(module.Config(**{k: v for k, v in told.items() if v and k in known}))
+
+
+def _fields(module: ModuleType) -> set[str]:
+    """The keys of a source."""
+    return {field.name for field in dataclasses.fields(module.Config)}
 
 
 if __name__ == "__main__":

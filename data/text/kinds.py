@@ -45,7 +45,7 @@ class Texts:
 
 
 class Source(Protocol):
-    """What the pipelines of texts ask of a source; hashable."""
+    """What the pipelines of texts ask of a source."""
 
     @property
     def info(self) -> Info:
