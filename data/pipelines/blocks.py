@@ -78,14 +78,12 @@ def build(
     """
     _check(config)
     check_form(source, ("documents", "text"))
-    counts = source.info.num_examples
-    chosen = splits.choose(config.splits, counts, split)
-    training = splits.choose(config.splits, counts, "train")
-    texting = Texting(source, training, {("text",): config.tokenizer}, fake)
-    codecs = texting.codecs()
+    chosen = splits.choose(config.splits, source.info.num_examples, split)
+    texts = texting(config, source, fake)
+    codecs = texts.codecs()
     special = codecs["text"].special
     size = config.batch_size if train or not config.eval_batch_size else config.eval_batch_size
-    stream = joined(texting.coded(chosen, codecs, _FAKES).ids["text"], special, source.name)
+    stream = joined(texts.coded(chosen, codecs, _FAKES).ids["text"], special, source.name)
     if fake:
         stream = np.resize(stream, size * config.block_size * 5 // 2 + 1)
     blocks = Blocks(stream, config.block_size, special.get("pad", 0), split)
@@ -123,6 +121,12 @@ def build(
         num_batches=None if train else rows.num_batches,
         decode=decoders(codecs),
     )
+
+
+def texting(config: Config, source: Source, fake: bool = False) -> Texting:
+    """The source with the config's tokenizer."""
+    training = splits.choose(config.splits, source.info.num_examples, "train")
+    return Texting(source, training, {("text",): config.tokenizer}, fake)
 
 
 def _check(config: Config) -> None:

@@ -98,9 +98,9 @@ def build(
     form = _check(config, source)
     chosen = splits.choose(config.splits, source.info.num_examples, split)
     size = config.batch_size if train or not config.eval_batch_size else config.eval_batch_size
-    texting = _texting(config, source, fake)
-    codecs = texting.codecs()
-    coded = texting.coded(chosen, codecs, min(len(chosen), size * 5 // 2))
+    texts = texting(config, source, fake)
+    codecs = texts.codecs()
+    coded = texts.coded(chosen, codecs, min(len(chosen), size * 5 // 2))
     special = {field: codec.special for field, codec in codecs.items()}
     targets = config.max_target_length or config.max_length
     maker = assembly.assembler(form, coded, special, config.max_length, targets)
@@ -126,7 +126,7 @@ def build(
         batches,
         num_batches=None if train else batching.rows.num_batches,
         decode=decoders(codecs),
-        references=references(texting, codecs, chosen),
+        references=references(texts, codecs, chosen),
     )
 
 
@@ -204,7 +204,8 @@ def _check(config: Config, source: Source) -> str:
     return form
 
 
-def _texting(config: Config, source: Source, fake: bool) -> Texting:
+def texting(config: Config, source: Source, fake: bool = False) -> Texting:
+    """The source with the config's tokenizers."""
     training = splits.choose(config.splits, source.info.num_examples, "train")
     fields = tuple(field for field in FORMS[source.form] if field != "tags")
     own: dict[tuple[str, ...], tokenizers.Config] = {fields: config.tokenizer}

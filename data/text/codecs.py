@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from data.text import words
-from data.text.tokenizers import SPECIALS, Config
+from data.text.tokenizers import Config
 from training.contracts import ConfigError, DataError
 
 # Rows by which an embedding may be larger than a file's vocabulary, to be a multiple of 128.
@@ -43,19 +43,39 @@ class Codec:
         return self.special.get("unk")
 
     @functools.cached_property
+    def level(self) -> str:
+        """What its entries are: "characters", "words", or "pieces" that the library finds.
+
+        A file of this project's own is told by how it cuts and joins.
+        """
+        if self.config.name in ("characters", "words"):
+            return self.config.name
+        if isinstance(self.tokenizer.model, models.WordLevel):
+            if isinstance(self.tokenizer.decoder, decoders.Fuse):
+                return "characters"
+            if isinstance(self.tokenizer.pre_tokenizer, pre_tokenizers.WhitespaceSplit):
+                return "words"
+        return "pieces"
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether texts are lower-cased."""
+        return self.config.lowercase or isinstance(self.tokenizer.normalizer, normalizers.Lowercase)
+
+    @functools.cached_property
     def cut(self) -> Callable[[str], Sequence[str]]:
         """Of characters and words: from a text to them, the unknown ones too."""
-        if self.config.name == "characters":
-            return (lambda text: text.lower()) if self.config.lowercase else str
-        return words.splitter(self.config.splitter, self.config.lowercase)
+        if self.level == "characters":
+            return str.lower if self.lowercase else str
+        return words.splitter(self.config.splitter, self.lowercase)
 
     @functools.cached_property
     def _listed(self) -> dict[str, int] | None:
         """Ids of characters and words; None where pieces are the library's to find."""
-        if self.config.name not in ("characters", "words"):
+        if self.level == "pieces":
             return None
-        hidden = {spelling for name, spelling in SPECIALS.items() if name != "unk"}
-        return {k: v for k, v in self.tokenizer.get_vocab().items() if k not in hidden}
+        hidden = {i for name, i in self.special.items() if name != "unk"}
+        return {k: v for k, v in self.tokenizer.get_vocab().items() if v not in hidden}
 
     def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """(ids int32 [t], offsets int64 [n + 1]) of texts end to end, without special tokens.
@@ -68,7 +88,9 @@ class Codec:
             if self._listed is not None:
                 found += [self._ids(self.cut(text), text) for text in part]
             else:
-                encoded = _asked(lambda p=part: self.tokenizer.encode_batch(p))
+                encoded = _asked(
+                    lambda p=part: self.tokenizer.encode_batch(p, add_special_tokens=False)
+                )
                 found += [np.array(one.ids, np.int32) for one in encoded]
         flat = np.concatenate([np.zeros(0, np.int32), *found])
         return flat, np.cumsum([0, *map(len, found)], dtype=np.int64)
@@ -89,13 +111,15 @@ class Codec:
     def encode_words(self, listed: Sequence[str]) -> list[np.ndarray]:
         """The ids of each word of a text that is already cut into words."""
         if self._listed is not None:
-            lowered = [word.lower() if self.config.lowercase else word for word in listed]
+            lowered = [word.lower() if self.lowercase else word for word in listed]
             flat = self._ids(lowered, " ".join(listed))
             return [flat[i : i + 1] for i in range(len(listed))]
         # Byte-level pieces know the blank before a word.
         blank = isinstance(self.tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)
         spelt = [f" {word}" if blank and i else word for i, word in enumerate(listed)]
-        encoded = _asked(lambda: self.tokenizer.encode(spelt, is_pretokenized=True))
+        encoded = _asked(
+            lambda: self.tokenizer.encode(spelt, is_pretokenized=True, add_special_tokens=False)
+        )
         parts: list[list[int]] = [[] for _ in listed]
         for token, word in zip(encoded.ids, encoded.word_ids, strict=True):
             parts[word].append(token)
@@ -113,7 +137,7 @@ class Codec:
     def _spelt(self, ids: list[int]) -> str:
         if self._listed is None:
             return self.tokenizer.decode(ids, skip_special_tokens=False)
-        return ("" if self.config.name == "characters" else " ").join(map(self._token, ids))
+        return ("" if self.level == "characters" else " ").join(map(self._token, ids))
 
     def _token(self, index: int) -> str:
         # A model may choose a row of its embedding that stands for nothing.
@@ -132,7 +156,7 @@ class Codec:
 
     def reference(self, text: str) -> str:
         """A text as `decode` would write it, were every word known."""
-        if self.config.name == "words":
+        if self.level == "words":
             return " ".join(self.cut(text))
         return self.decode(self.encode([text])[0])
 
@@ -143,6 +167,10 @@ class Codec:
             raise ConfigError(
                 f"{where}.vocab_size is {size}, but the tokenizer has {self.entries} entries"
                 f"{_of(self.config)}: set {where}.vocab_size={self.entries}"
+            )
+        if self.config.splitter != words.WHITESPACE and self.level != "words":
+            raise ConfigError(
+                f"{where}.splitter is {self.config.splitter!r}, and{_of(self.config)} has no words"
             )
         if not self.config.trained and self.entries <= size - _SPARE:
             raise ConfigError(

@@ -70,7 +70,7 @@ class Texting:
 
         def make(folder: Path) -> None:
             codec = learning.train(config, self.training_texts(fields), where=where)
-            codec.tokenizer.save(str(folder / "tokenizer.json"))
+            (folder / "tokenizer.json").write_text(codec.tokenizer.to_str(), "utf-8")
 
         key = self._key(fields, config)
         folder = store.kept(self.source.name, key, make, "a tokenizer")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from data.text import words
 from data.text.codecs import Codec
 from data.text.tokenizers import Config, is_json, with_aliases
 from training.contracts import DataError
@@ -76,11 +77,13 @@ def located(path: str, where: str = "data.tokenizer") -> Path:
 
 def fingerprint(config: Config) -> str:
     """What tells a tokenizer of this config from others of the same texts; may raise DataError."""
+    rules = words.version(config.splitter)
     if config.trained:
-        return repr(config)
+        return f"{config!r} {rules}"
     path = located(config.path)
     try:
-        return f"{hashlib.sha256(path.read_bytes()).hexdigest()} {config.lowercase}"
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        return f"{found} {config.lowercase} {config.splitter} {rules}"
     except OSError as error:
         raise DataError(f"the tokenizer {path} cannot be read: {error.strerror}") from error
 

@@ -34,7 +34,8 @@ class Config:
         least frequent words are left out to keep within it.
       path: of `file`: the tokenizer.json or vocab.txt; "package:NAME/vocab.txt" lies in an
         installed package.
-      splitter: of `words`: "whitespace", or spaCy's rules of a language, "spacy:de".
+      splitter: of words: "whitespace", or spaCy's rules of a language, "spacy:de", which a file
+        does not hold.
       lowercase: whether texts are lower-cased; a tokenizer.json says so itself.
       min_frequency: how often a word (a pair, a piece) must come in training.
       specials: names of the special tokens, of pad unk bos eos mask; None takes all of them, and
@@ -72,7 +73,7 @@ def check(config: Config, where: str = "data.tokenizer") -> None:
     words.check(config.splitter, f"{where}.splitter")
     refused = {
         "path": config.path and config.trained,
-        "splitter": config.splitter != words.WHITESPACE and config.name != "words",
+        "splitter": config.splitter != words.WHITESPACE and config.name not in ("words", "file"),
         "specials": config.specials is not None and not config.trained,
         "lowercase": config.lowercase and config.name == "file" and is_json(config.path),
         "min_frequency": config.min_frequency != 1 and config.name in ("characters", "file"),

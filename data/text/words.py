@@ -5,6 +5,7 @@ Multi30k are counted on. A text is cut as it is written and its words are lower-
 """
 
 import functools
+import importlib.metadata
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,16 @@ def splitter(name: str, lowercase: bool) -> Splitter:
         return [word.lower() for word in found] if lowercase else found
 
     return cut
+
+
+def version(name: str) -> str:
+    """The version of what cuts, whose rules may change with it; "" where it is not installed."""
+    if name == WHITESPACE:
+        return ""
+    try:
+        return importlib.metadata.version("spacy")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 @functools.cache

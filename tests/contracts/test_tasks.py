@@ -32,7 +32,8 @@ def started(name: str) -> tuple[Any, Any, Any]:
     """(task, params, mutable) over a tiny model."""
     part, model_name = find.part("task", name), examples.of_task(name)
     module, info = find.part("model", model_name), examples.of_model(model_name).info
-    model = module.build(module.Config(**module.TINY), info)
+    fields = {**module.TINY, **examples.FIELDS.get(name, {})}
+    model = module.build(module.Config(**fields), info)
     task = part.build(part.Config(**part.TINY), model, info)
     params, mutable = run.jit(task.init)(KEY, batch(name))
     return task, params, mutable

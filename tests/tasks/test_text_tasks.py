@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from models.text import transformer as text_transformer
 from tasks import (
     language_modelling,
     masked_language_modelling,
@@ -174,18 +175,22 @@ def test_a_translation_s_loss_leaves_out_the_padding(train: bool) -> None:
     np.testing.assert_allclose(loss(task, changed, train)[0], value, rtol=1e-6)
 
 
-def test_exact_matches_are_what_greedy_decoding_writes_whole() -> None:
-    """Of targets that decoding itself wrote, all; of others, none."""
-    task = sequence_to_sequence.build(
-        sequence_to_sequence.Config(max_length=L - 1), Translator(V), INFO
-    )
+def transformer() -> Any:
+    config = text_transformer.Config(**{**text_transformer.TINY, "max_length": 16})
+    return text_transformer.build(config, INFO)
+
+
+@pytest.mark.parametrize("model", [Translator(V), transformer()], ids=["toy", "transformer"])
+def test_exact_matches_are_what_greedy_decoding_writes_whole(model: Any) -> None:
+    """Of targets that decoding itself wrote, token by token, all; of others, none."""
+    config = sequence_to_sequence.Config(max_length=L - 1)
+    task = sequence_to_sequence.build(config, model, INFO)
     batch = pairs()
     params, mutable = started(task, batch)
-    tokens = np.asarray(run.jit(task.predict)(params, mutable, batch, KEY)["tokens"])
-    ended = tokens == 3
-    lengths = np.where(ended.any(1), ended.argmax(1) + 1, L - 1).astype("i4")
-    target = np.concatenate([np.full((B, 1), 2, "i4"), tokens], axis=1)
-    written = {**batch, "target": target, "target_lengths": lengths + 1}
+    predict = run.jit(task.predict)
+    tokens = np.asarray(predict(params, mutable, batch, KEY)["tokens"])
+    target, lengths = whole(tokens)
+    written = {**batch, "target": target, "target_lengths": lengths}
     evaluate = run.jit(task.loss, static_argnums=5)
     _, aux = evaluate(params, mutable, written, KEY, jnp.int32(0), False)
     assert aux.metrics["exact_match"].compute() == 1
@@ -193,6 +198,36 @@ def test_exact_matches_are_what_greedy_decoding_writes_whole() -> None:
     written["target"] = np.concatenate([target[:, :1], wrong, target[:, 2:]], axis=1)
     _, aux = evaluate(params, mutable, written, KEY, jnp.int32(0), False)
     assert aux.metrics["exact_match"].compute() == 0
+
+
+def whole(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(targets from bos on, their lengths) of what was written."""
+    ended = tokens == 3
+    lengths = np.where(ended.any(1), ended.argmax(1) + 1, tokens.shape[1]).astype("i4")
+    return np.concatenate([np.full((len(tokens), 1), 2, "i4"), tokens], axis=1), lengths + 1
+
+
+@pytest.mark.parametrize("model", [Translator(V), transformer()], ids=["toy", "transformer"])
+def test_a_beam_s_score_is_that_of_the_whole_forward_pass(model: Any) -> None:
+    """The cache has followed its beams."""
+    config = sequence_to_sequence.Config(max_length=7, beams=4, length_penalty=0.6)
+    task = sequence_to_sequence.build(config, model, INFO)
+    batch = pairs()
+    params, _ = started(task, batch)
+    # Noise: an untrained transformer says the same to all.
+    noise = np.random.default_rng(1)
+    params = jax.tree.map(lambda a: a + 0.3 * noise.normal(size=a.shape).astype("f4"), params)
+    found = run.jit(task.predict)(params, {}, batch, KEY)
+    target, lengths = whole(np.asarray(found["tokens"]))
+    logits = run.jit(lambda *inputs: task.model.apply({"params": params}, *inputs, train=False))(
+        batch["source"], batch["source_lengths"], target[:, :-1]
+    )
+    nats = oracle.cross_entropy(np.asarray(logits).reshape(-1, V), target[:, 1:].reshape(-1))
+    nats = nats.reshape(B, 7)
+    inside = np.arange(7) < lengths[:, None] - 1
+    expected = -(nats * inside).sum(1) / ((5 + lengths - 1) / 6) ** 0.6
+    np.testing.assert_allclose(found["scores"], expected, rtol=1e-4)
+    assert len(np.unique(target, axis=0)) > 1
 
 
 def test_translations_do_not_depend_on_the_target_and_follow_the_source() -> None:

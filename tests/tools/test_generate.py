@@ -153,6 +153,63 @@ def test_an_ensemble_writes_with_its_first_member(tmp_path: Path, written) -> No
     assert text == codec.decode([*prompt[0], *np.asarray(made["tokens"])[0]])
 
 
+@pytest.fixture(scope="module")
+def adder(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A translation of real sums, which needs no file."""
+    file = {
+        "model": {"name": "text.transformer"},
+        "data": {
+            "pipeline": "texts",
+            "source": {"name": "addition", "digits": 1},
+            "tokenizer": {
+                "name": "characters", "vocab_size": 15, "specials": ("pad", "bos", "eos")
+            },
+            "splits": {"train": "train", "val": "val", "test": "test"},
+        },
+        "task": {"name": "sequence_to_sequence"},
+        "optimizer": {"name": "adam", "learning_rate": 0.01},
+        "evaluators": (
+            {"name": "standard", "split": "test"},
+            {"name": "translation", "split": "test"},
+            {"name": "language_modelling", "split": "test"},
+            {"name": "text_attention", "split": "test"},
+        ),
+        "train": {"steps": 12},
+        "baseline": {"kind": "own", "metric": "test/exact_match", "protocol": "a test"},
+    }  # fmt: skip
+    values = {**resolve.resolve(file, smoke=True), "smoke": False}
+    return train(tmp_path_factory.mktemp("adder"), values)
+
+
+def test_a_translation_is_that_of_evaluation(adder: TrainedRun, written) -> None:
+    """The prompt is read as the data's own sources are."""
+    restored = parts.restore(str(adder.folder), "tested")
+    pipeline = restored.parts.pipeline("test")
+    batch = next(pipeline.batches(0))
+    state: Any = restored.state
+    for options, argv in (({}, ()), ({"beams": 3}, ("--beams=3",))):
+        task = restored.parts.algorithm.task
+        made = task.generate(state.params, {}, batch, jax.random.key(0), **options)["tokens"]
+        for row in range(3):
+            source = pipeline.decode["source"](batch["source"][row])
+            assert "+" in source
+            expected = pipeline.decode["target"](np.asarray(made[row]))
+            assert written(adder, f"--prompt={source}", *argv) == expected
+    with pytest.raises(ConfigError, match="--prompt: 'x' is not among the 15 entries"):
+        written(adder, "--prompt=1x2")
+    with pytest.raises(ConfigError, match="--prompt has 42 tokens, but the model has read texts"):
+        written(adder, "--prompt=" + "1" * 40)
+
+
+def test_translations_are_reported_end_to_end(adder: TrainedRun) -> None:
+    lines = [json.loads(line) for line in (adder.folder / "metrics.jsonl").open()]
+    names = {"exact_match", "accuracy", "bleu", "sacrebleu", "length_ratio", "perplexity"}
+    assert names <= set().union(*(line for line in lines if line["split"] == "test"))
+    figures = {path.stem for path in (adder.folder / "figures").rglob("*.npz")}
+    for name in ("translations", "alignment_1"):
+        assert any(name in stem for stem in figures)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
