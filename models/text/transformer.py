@@ -247,10 +247,8 @@ class Transformer(nn.Module):
             seen.update(slot=slot, mask=visible[:, None])
             fits = slot.start + tokens.shape[1] <= slot.length
         x_bld = self.decoder(self.tokens(tokens), positions, train=train, **seen)
-        if self.config.shared == "none":
-            logits_blv = self.head(x_bld)
-        else:
-            logits_blv = self.tokens.scores(x_bld)
+        scores = self.head if self.config.shared == "none" else self.tokens.scores
+        logits_blv = scores(x_bld)
         return logits_blv if fits is None else jnp.where(fits, logits_blv, jnp.nan)
 
 
