@@ -3,9 +3,9 @@
     python train.py --config=configs/text/bilstm_sst2.py
     python train.py --config=configs/text/bilstm_sst2.py:glue
 
-Expected: at least 78 % on the 872 dev sentences, from the 6,920 labelled sentences alone. The second
-command trains on GLUE's 67,349 phrases, where google/flax's example has 85.21 % on dev; GLUE's test
-labels are not public, so that there dev is held out until the end and a part of training selects.
+Expected: at least 78 % on the 872 dev sentences, from the 6,920 labelled sentences alone. The
+second command trains on GLUE's 67,349 phrases, where google/flax's example has 85.21 % on dev;
+GLUE's test labels are not public: dev is held out to the end, and a part of training selects.
 """
 
 from ml_collections import ConfigDict

@@ -3,9 +3,9 @@
     python train.py --config=configs/text/gpt_shakespeare_small.py
     python -m tools.generate --workdir=runs/text/gpt_shakespeare_small-... --prompt=ROMEO:
 
-Expected: 1.88 nats a character on the last 10 % of the text (karpathy/nanoGPT, README), which is
-estimated there from 20 batches of random blocks: "test_blocks/loss" here. "test/loss" is of the whole
-text, every character once. 4 layers, 4 heads, width 128, blocks of 64, 2000 updates of 12 blocks.
+Expected: 1.88 nats a character on the last 10 % of the text (karpathy/nanoGPT, README), estimated
+there from 20 batches of random blocks: "test_blocks/loss" here. "test/loss" is of the whole text,
+every character once. 4 layers, 4 heads, width 128, blocks of 64, 2000 updates of 12 blocks.
 """
 
 from ml_collections import ConfigDict

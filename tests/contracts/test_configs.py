@@ -15,6 +15,7 @@ from data import splits
 from tests.conftest import ROOT
 from tools import find, launching, parts, resolve
 from training import config as configs
+from training.contracts import is_test
 
 NAMES = find.configs()
 
