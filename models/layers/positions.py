@@ -143,7 +143,7 @@ class RelativeBias(nn.Module):
     def __call__(self) -> Callable[[jax.Array], jax.Array]:
         """The function from distances int32 [...], key less query, to float32 [h, ...]."""
         init = nn.initializers.normal(self.std)
-        embedding = self.param("embedding", init, (self.buckets, self.heads))
+        embedding = jnp.asarray(self.param("embedding", init, (self.buckets, self.heads)))
 
         def bias(distance: jax.Array) -> jax.Array:
             bucket = relative_bucket(distance, self.buckets, self.furthest, self.causal)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.layers import attention, attention_tpu
+from models.layers.attention_sparse import BigBird, Window, pattern_mask
 from tests.oracles import attention as oracle
 from training import mesh
 from training.config import Mesh
@@ -51,6 +52,51 @@ def test_it_is_equation_1_with_its_gradients(length, keys, causal, masked):
         assert not np.any(gradients[1][:, 150:])
 
 
+SEGMENTS = np.repeat([[1, 2, 0], [1, 1, 3]], [100, 80, 20], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("causal", "window", "segments", "mask"),
+    [
+        (True, 40, SEGMENTS, None),
+        (False, 40, None, None),
+        (True, None, None, np.arange(200)[None] >= np.array([[30], [0]])),
+    ],
+)
+def test_windows_segments_and_shared_heads_are_dense_attention(causal, window, segments, mask):
+    """Four query heads over two of keys; texts that are padded on their left see nothing there."""
+    rng = np.random.default_rng(0)
+    inputs = [jnp.asarray(rng.normal(size=(2, 200, n, 8)), jnp.float32) for n in (4, 2, 2)]
+    seen = jnp.ones((1, 1, 200, 200), bool)
+    if window:
+        where = jnp.arange(200)
+        seen &= pattern_mask(Window(window), where[:, None], where, 200, causal)
+    if segments is not None:
+        segments = jnp.asarray(segments)
+        seen &= attention.segment_mask(segments)
+    if mask is not None:
+        mask = jnp.asarray(mask)[:, None, None]
+        seen &= mask
+
+    def kernel(*inputs):
+        out = attention_tpu.attend(
+            *inputs, mask, causal, window=window, segments=segments, interpret=True
+        )
+        return (out**2).sum(), out
+
+    def plain(*inputs):
+        weights = attention.attention_weights(*inputs[:2], mask=seen, causal=causal)
+        out = attention.weighted_values(weights, inputs[2])
+        return (out**2).sum(), out
+
+    found, expected = (
+        jax.jit(jax.value_and_grad(f, (0, 1, 2), has_aux=True))(*inputs) for f in (kernel, plain)
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=5e-5), found, expected
+    )
+
+
 def test_it_is_chosen_in_programs_for_tpus_only(monkeypatch):
     chosen = []
     monkeypatch.setattr(
@@ -63,6 +109,11 @@ def test_it_is_chosen_in_programs_for_tpus_only(monkeypatch):
     attention.attend(query, key, value)
     attention.attend(query, key, value, kernel="xla")
     assert chosen == ["kernel"]
+    attention.attend(query, key, value, kernel="tpu")
+    attention.attend(query, key, value, pattern=Window(4))
+    assert chosen == ["kernel"] * 3
+    attention.attend(query, key, value, pattern=BigBird())
+    assert chosen == ["kernel"] * 3
 
 
 @pytest.mark.parametrize(
