@@ -25,7 +25,7 @@ from data.text import tokenizers
 from data.text.coded import Texting, check_form, decoders
 from data.text.kinds import Source
 from data.text.store import Ids
-from training.contracts import ConfigError, Pipeline
+from training.contracts import ConfigError, Info, Pipeline
 
 _log = logging.getLogger("reprise.data")
 _DRAWS = 0xB10C
@@ -110,15 +110,9 @@ def build(
         for number in rows.numbers(start):
             yield batch(number)
 
-    info = replace(
-        source.info,
-        vocab_size=config.tokenizer.vocab_size,
-        max_length=config.block_size,
-        special=special,
-    )
     return Pipeline(
         (spec_of(batch(0), size),),
-        info,
+        _info(config, source, special),
         batches,
         num_batches=None if train else rows.num_batches,
         decode=decoders(codecs),
@@ -129,6 +123,15 @@ def texting(config: Config, source: Source, fake: bool = False) -> Texting:
     """The source with the config's tokenizer."""
     training = splits.choose(config.splits, source.info.num_examples, "train")
     return Texting(source, training, {("text",): config.tokenizer}, fake)
+
+
+def _info(config: Config, source: Source, special: Mapping[str, int]) -> Info:
+    return replace(
+        source.info,
+        vocab_size=config.tokenizer.vocab_size,
+        max_length=config.block_size,
+        special=special,
+    )
 
 
 def _check(config: Config) -> None:

@@ -111,9 +111,10 @@ def build(
     bounds = tuple(sorted({*config.bucket_lengths, config.max_length}))
     packed = config.packing and train
     batching = Batching(maker, examples, bounds, size, seed, train, packed, process)
+    rows = batching.rows
 
     def batches(start: int = 0) -> Iterator[Arrays]:
-        for number in batching.rows.numbers(start):
+        for number in rows.numbers(start):
             batch = batching.batch(number)
             if not train:
                 batch["index"] = np.where(batch["mask"], batch["index"] + chosen.start, -1)
@@ -124,7 +125,7 @@ def build(
         tuple(batching.spec(bound) for bound in reversed(bounds)),
         _info(config, source, codecs),
         batches,
-        num_batches=None if train else batching.rows.num_batches,
+        num_batches=None if train else rows.num_batches,
         decode=decoders(codecs),
         references=references(texts, codecs, chosen),
     )

@@ -15,7 +15,6 @@ over.
 """
 
 import functools
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,23 +90,21 @@ class TextFolder:
     @functools.cached_property
     def identity(self) -> str:
         """The files by path, size and time of change, and how they are read."""
-        root = Path(self.config.path)
-        rows = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in own_texts.files(root)]
-        return hashlib.sha256(repr((rows, self.config)).encode()).hexdigest()
+        return f"{own_texts.stamp(Path(self.config.path))} {self.config}"
 
     @functools.cached_property
     def content(self) -> own_texts.Content:
         """All splits; raises DataError where the folder is not as it should be."""
-        config = self.config
+        config, root = self.config, Path(self.config.path)
         reading = own_texts.Reading(
             config.form,
             config.document,
-            config.columns,
+            tuple(config.columns.items()),
             config.numbers,
-            {"val": config.val_fraction, "test": config.test_fraction},
+            (("val", config.val_fraction), ("test", config.test_fraction)),
             config.split_seed,
         )
-        return own_texts.read(Path(config.path), reading)
+        return own_texts.read(root, reading, own_texts.stamp(root))
 
     @functools.cached_property
     def info(self) -> Info:

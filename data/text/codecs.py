@@ -105,7 +105,7 @@ class Codec:
         except KeyError as error:
             raise DataError(
                 f"{error.args[0]!r} is not among the {self.entries} entries of data.tokenizer, "
-                f"which has no 'unk': it stands in {_shortened(text)}"
+                f"which has no 'unk' (data.tokenizer.specials): it stands in {_shortened(text)}"
             ) from None
 
     def encode_words(self, listed: Sequence[str]) -> list[np.ndarray]:

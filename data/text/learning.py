@@ -19,6 +19,9 @@ from data.text.codecs import Codec
 from data.text.tokenizer_files import careful
 from data.text.tokenizers import SPECIALS, Config
 
+# Before a piece that is not the first of its word.
+_INSIDE = "##"
+
 
 def train(
     config: Config, texts: Iterable[str], alphabet: str = "", where: str = "data.tokenizer"
@@ -69,7 +72,6 @@ def _pieces(
     options: dict[str, Any] = {
         "vocab_size": config.vocab_size,
         "min_frequency": config.min_frequency,
-        "special_tokens": specials,
         "show_progress": False,
     }
     if config.name == "bpe":
@@ -77,12 +79,33 @@ def _pieces(
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-        trainer = trainers.BpeTrainer(initial_alphabet=alphabet, **options)
-    else:
-        tokenizer = Tokenizer(models.WordPiece(unk_token=unknown or ""))
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(**options)
+        trainer = trainers.BpeTrainer(initial_alphabet=alphabet, special_tokens=specials, **options)
+        tokenizer.train_from_iterator(texts, trainer)
+        return tokenizer
+    texts = list(texts)
+    tokenizer = _wordpiece({}, unknown, config.lowercase)
+    # The library numbers these as it meets them, in an order that differs from call to call.
+    inner = [_INSIDE + character for character in _inner_characters(tokenizer, texts)]
+    trainer = trainers.WordPieceTrainer(special_tokens=[*specials, *inner], **options)
     tokenizer.train_from_iterator(texts, trainer)
+    # Of these only `specials` are special.
+    return _wordpiece(tokenizer.get_vocab(), unknown, config.lowercase)
+
+
+def _wordpiece(known: dict[str, int], unknown: str | None, lowercase: bool) -> Tokenizer:
+    """BERT's rules over some pieces."""
+    tokenizer = Tokenizer(models.WordPiece(known, unk_token=unknown or ""))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
     return tokenizer
+
+
+def _inner_characters(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
+    """The characters that stand in a word, but for those that only begin one; in order."""
+    found: set[str] = set()
+    for text in texts:
+        cleaned = tokenizer.normalizer.normalize_str(text)
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(cleaned):
+            found.update(word[1:])
+    return sorted(found)

@@ -18,7 +18,7 @@ _SPACY = "spacy:"
 
 def check(name: str, where: str) -> None:
     """Raises ConfigError for what is no splitter's name; imports nothing."""
-    if name != WHITESPACE and not name.removeprefix(_SPACY).isalpha():
+    if name != WHITESPACE and not (name.startswith(_SPACY) and name[len(_SPACY) :].isalpha()):
         raise ConfigError(
             f"{where} is {name!r}: accepted are {WHITESPACE!r} and spaCy's rules of a language, "
             "such as 'spacy:de'"

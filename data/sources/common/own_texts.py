@@ -1,5 +1,7 @@
 """Reads a person's own texts: files of text, folders of classes, tables; and splits them."""
 
+import functools
+import hashlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -27,9 +29,9 @@ class Reading:
 
     form: str
     document: str
-    columns: Mapping[str, str]
+    columns: tuple[tuple[str, str], ...]
     numbers: bool
-    fractions: Mapping[str, float]
+    fractions: tuple[tuple[str, float], ...]
     split_seed: int
 
     @property
@@ -79,10 +81,19 @@ def files(root: Path) -> list[Path]:
     ]
 
 
-def read(root: Path, reading: Reading) -> Content:
-    """The texts at `root`; raises DataError, in one line, for what is not as it should be."""
+def stamp(root: Path) -> str:
+    """What changes with the files at `root`: their paths, sizes and times of change."""
     if not root.exists():
         raise DataError(f"text_folder: data.source.path is {root}, which is not there")
+    rows = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files(root)]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+# The pipelines of a run's splits have a source each.
+@functools.lru_cache(maxsize=2)
+def read(root: Path, reading: Reading, stamped: str) -> Content:
+    """The texts at `root`, as they were at a stamp; DataError for what is not as it should be."""
+    assert stamped
     places = {name: place for name in SPLITS if (place := _place(root, name)) is not None}
     parts = {name: _part(place, reading) for name, place in places.items()}
     if "train" not in parts:
@@ -118,7 +129,7 @@ def _part(place: Path, reading: Reading) -> _Part:
     if not tables:
         raise DataError(f"text_folder: {place} holds no texts (.txt) and no tables (.csv, .tsv)")
     wanted = [*FORMS[reading.form], *(["label"] if reading.labelled else [])]
-    named = {name: reading.columns.get(name, name) for name in wanted}
+    named = {name: dict(reading.columns).get(name, name) for name in wanted}
     columns: dict[str, list[str]] = {name: [] for name in wanted}
     for path in tables:
         found_columns = text_files.columns(path, list(named.values()))
@@ -174,11 +185,11 @@ def _drawn(parts: Mapping[str, _Part], reading: Reading, root: Path) -> dict[str
     train = parts["train"]
     sizes = {
         name: round(fraction * len(train))
-        for name, fraction in reading.fractions.items()
+        for name, fraction in reading.fractions
         if fraction and name not in parts
     }
     if min(sizes.values(), default=1) < 1 or sum(sizes.values()) >= len(train):
-        listed = " and ".join(f"{name}_fraction {reading.fractions[name]}" for name in sizes)
+        listed = " and ".join(f"{name}_fraction {dict(reading.fractions)[name]}" for name in sizes)
         raise DataError(
             f"text_folder: {root} holds {len(train)} examples, too few to split by {listed}: set "
             "them to 0 (of one long text: data.source.document=whole)"
