@@ -13,6 +13,7 @@ from jax.experimental import multihost_utils
 
 from evaluators.common.passes import collect, each_batch, unpadded
 from evaluators.common.pictures import class_name, displayable
+from evaluators.common.text import cell, truth
 from training import metrics
 from training.config import bounded
 from training.contracts import Algorithm, Info, Pipeline, Report, TrainState
@@ -42,7 +43,7 @@ def build(
     """Returns run(compiled, state) -> Report.
 
     Scalars: macro_f1, roc_auc, calibration_error, each [m] for an ensemble. Figures: confusion,
-    classes, reliability, mistakes (where the batches hold images).
+    classes, reliability, mistakes (where the batches hold images or texts).
     """
     del environment
     bounded(config.bins, 1, float("inf"), "evaluators: bins of 'classification'")
@@ -51,14 +52,15 @@ def build(
     info = pipeline.info
 
     def run(compiled: Any, state: TrainState) -> Report:
-        mistakes = Mistakes(config.mistakes)
+        mistakes = Mistakes(config.mistakes, pipeline)
         parts: list[tuple[dict[str, np.ndarray], ...]] = []
         for local, batch, key in each_batch(compiled, state, pipeline):
             predicted = {"probabilities": compiled.predict(state, batch, key)["probabilities"]}
-            read = {name: batch[name] for name in ("label", "index", "mask")}
+            names = ("label", "index", "mask", "tokens")
+            read = {name: batch[name] for name in names if name in batch}
             stored = unpadded(predicted, read, members)
             first = stored[0]
-            mistakes.add(first["probabilities"], first["label"], first["index"], local)
+            mistakes.add(first, local)
             parts.append(stored)
         each = [
             {k: np.concatenate([part[i][k] for part in parts]) for k in ("label", "probabilities")}
@@ -70,7 +72,7 @@ def build(
         where = "" if members == 1 else f" (member 0 of {members})"
         figures = _figures(each[0]["label"], each[0]["probabilities"], info, config.bins, where)
         if mistakes.found:
-            figures["mistakes"] = mistakes.figure(info, where)
+            figures["mistakes"] = mistakes.figure(where)
         return Report(scalars, figures)
 
     return run
@@ -128,28 +130,24 @@ def _class_table(confusion: np.ndarray, names: tuple[str, ...], where: str) -> T
 
 
 class Mistakes:
-    """The `most` confident mistakes of a split, met batch by batch; no other image is kept.
+    """The `most` confident mistakes of a split, met batch by batch; no other example is kept.
 
     Every process holds the same list, and the images of those entries that its own batches had.
     """
 
-    def __init__(self, most: int):
-        self._most = most
+    def __init__(self, most: int, pipeline: Pipeline):
+        self._most, self._pipeline = most, pipeline
         # (confidence, index in the split, label, predicted), the most confident first.
         self.found: list[tuple[float, int, int, int]] = []
         self._images: dict[int, np.ndarray] = {}
         self._image_like: np.ndarray | None = None
+        self._tokens: dict[int, np.ndarray] = {}
 
-    def add(
-        self,
-        probabilities: np.ndarray,
-        labels: np.ndarray,
-        index: np.ndarray,
-        local: Mapping[str, np.ndarray],
-    ) -> None:
+    def add(self, stored: Mapping[str, np.ndarray], local: Mapping[str, np.ndarray]) -> None:
         """Takes the unpadded examples [n] of one whole batch, and this process's part of it."""
-        if "image" not in local:
+        if not {"image", "tokens"} & set(local):
             return
+        probabilities, labels, index = (stored[k] for k in ("probabilities", "label", "index"))
         predicted = probabilities.argmax(axis=1)
         confidence = probabilities.max(axis=1)
         wrong = np.flatnonzero((predicted != labels) & np.isfinite(confidence))
@@ -159,14 +157,26 @@ class Mistakes:
         # Ties by position, so that the choice does not depend on the batch size.
         self.found = sorted(self.found + new, key=lambda entry: (-entry[0], entry[1]))[: self._most]
         wanted = {entry[1] for entry in self.found}
+        if "tokens" in stored:
+            met = dict(zip(index.tolist(), stored["tokens"], strict=True))
+            self._tokens = {i: ids for i, ids in {**self._tokens, **met}.items() if i in wanted}
+            return
         self._images = {i: image for i, image in self._images.items() if i in wanted}
         self._image_like = local["image"][0]
         for row, (position, real) in enumerate(zip(local["index"], local["mask"], strict=True)):
             if real and int(position) in wanted:
                 self._images[int(position)] = np.array(local["image"][row])
 
-    def figure(self, info: Info, where: str) -> Images:
-        """The mistakes with captions such as "true 3, said 8 (0.99)"."""
+    def figure(self, where: str) -> Images | TextTable:
+        """The mistakes: images with captions such as "true 3, said 8 (0.99)", or rows of texts."""
+        title, info = f"Most confident mistakes{where}", self._pipeline.info
+        if self._tokens:
+            rows = tuple(
+                (class_name(info, label), class_name(info, said), f"{confidence:.2f}",
+                 cell(truth(self._pipeline, "tokens", index, self._tokens[index])))
+                for confidence, index, label, said in self.found
+            )  # fmt: skip
+            return TextTable(title, ("true", "said", "confidence", "text"), rows)
         assert self._image_like is not None, "figure() before any mistake was found"
         nothing = np.zeros_like(self._image_like)
         images = np.stack([self._images.get(entry[1], nothing) for entry in self.found])
@@ -178,4 +188,4 @@ class Mistakes:
             f"true {class_name(info, label)}, said {class_name(info, said)} ({confidence:.2f})"
             for confidence, _, label, said in self.found
         )
-        return Images(f"Most confident mistakes{where}", displayable(images, info), captions)
+        return Images(title, displayable(images, info), captions)

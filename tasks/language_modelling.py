@@ -98,12 +98,9 @@ class LanguageModelling:
         """
         tokens_bp = batch["tokens"]
         positions_bp = jnp.broadcast_to(jnp.arange(tokens_bp.shape[1]), tokens_bp.shape)
-        options: dict[str, Any] = {}
-        if self.limit and length is not None:
-            options["cache_length"] = tokens_bp.shape[1] + length
-        logits, cache = self._cached(
-            {"params": params, **mutable}, tokens_bp, positions_bp, **options
-        )
+        slots = None if length is None else tokens_bp.shape[1] + length
+        variables = {"params": params, **mutable}
+        logits, cache = self._cached(variables, tokens_bp, positions_bp, cache_length=slots)
         return sampling.Front.of(logits[:, -1], cache, tokens_bp.shape[1])
 
     def step_fn(self, params: Tree, mutable: Tree) -> sampling.Step:

@@ -106,7 +106,7 @@ class SequenceToSequence:
         """
         del key
         weights, _ = attention(
-            self.model, params, mutable, *_inputs(batch), within="cross_attention"
+            self.model, params, mutable, *_inputs(batch), within=("cross_attention", "decoder")
         )
         return {} if weights is None else {"alignment": weights[:, -1].mean(1)}
 
@@ -122,9 +122,7 @@ class SequenceToSequence:
         )
         read = {"encoded": encoded, "source_lengths": lengths}
         bos_b = jnp.full(len(lengths), self.bos, jnp.int32)
-        # A model without positions keeps a state of one size, and no slots.
-        slots = {"cache_length": length} if hasattr(self.model, "max_length") else {}
-        logits, cache = self._decode(variables, read, bos_b, jnp.int32(0), **slots)
+        logits, cache = self._decode(variables, read, bos_b, jnp.int32(0), cache_length=length)
         return sampling.Front.of(logits, {**read, "cache": cache}, 1)
 
     def step_fn(self, params: Tree, mutable: Tree) -> sampling.Step:
@@ -169,13 +167,13 @@ class SequenceToSequence:
         )  # fmt: skip
 
     def _decode(
-        self, variables: Tree, read: Tree, token_b: jax.Array, position: jax.Array, **slots: int
+        self, variables: Tree, read: Tree, token_b: jax.Array, position: jax.Array, **options: Any
     ) -> tuple[jax.Array, Tree]:
         """(logits [b, v] after one token more, the cache that has seen it)."""
         positions_b1 = jnp.broadcast_to(position, (len(token_b), 1))
         logits, changed = self.model.apply(
             variables, read["encoded"], read["source_lengths"], token_b[:, None], positions_b1,
-            train=False, decode=True, method="decode_step", mutable=["cache"], **slots,
+            train=False, decode=True, method="decode_step", mutable=["cache"], **options,
         )  # fmt: skip
         return logits[:, 0], changed["cache"]
 

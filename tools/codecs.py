@@ -5,11 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from data import splits
-from data.text import tokenizers
-from data.text.coded import AnyCodec, Texting
-from data.text.kinds import FORMS
-from tools import pipelines
+from data.text.coded import AnyCodec
+from tools import find, pipelines
 from training.contracts import ConfigError, DataError
 
 
@@ -18,18 +15,12 @@ def of_run(values: Mapping[str, Any]) -> dict[str, AnyCodec]:
 
     Raises ConfigError where the run reads no text.
     """
-    config: Any
-    source: Any
+    name = values["data"]["pipeline"]
+    module = find.part("data.pipeline", name)
+    if not hasattr(module, "texting"):
+        raise ConfigError(f"data.pipeline is {name!r}, which reads no text")
     config, source = pipelines.build_source(values)
-    if not hasattr(config, "tokenizer"):
-        raise ConfigError(f"data.pipeline is {values['data']['pipeline']!r}, which reads no text")
-    training = splits.choose(config.splits, source.info.num_examples, "train")
-    fields = tuple(field for field in FORMS[source.form] if field != "tags")
-    own: dict[tuple[str, ...], tokenizers.Config] = {fields: config.tokenizer}
-    other = getattr(config, "source_tokenizer", None)
-    if other is not None and other.name:
-        own = {("source",): other, ("target",): config.tokenizer}
-    return Texting(source, training, own, values["smoke"]).codecs()
+    return module.texting(config, source, values["smoke"]).codecs()
 
 
 def encode(codec: AnyCodec, text: str, where: str) -> list[int]:

@@ -24,7 +24,10 @@ def initial(model: Any, key: jax.Array, *inputs: Any) -> tuple[Tree, Tree]:
 def forward(
     model: Any, params: Tree, mutable: Tree, *inputs: Any, dropout: jax.Array | None, **options: Any
 ) -> tuple[Any, Tree]:
-    """(the model's output, its new mutable collections); it trains where there is a dropout key."""
+    """(the model's output, its new mutable collections); it trains where there is a dropout key.
+
+    What a model draws besides, such as which tokens it reads, comes from its stream "sample".
+    """
     variables = {"params": params, **mutable}
     if dropout is None:
         return model.apply(variables, *inputs, train=False, **options), mutable
@@ -32,31 +35,32 @@ def forward(
         variables,
         *inputs,
         train=True,
-        rngs={"dropout": dropout},
+        rngs={"dropout": dropout, "sample": stream(dropout, "sample")},
         mutable=list(mutable),
         **options,
     )
 
 
 def attention(
-    model: Any, params: Tree, mutable: Tree, *inputs: Any, within: str = "", **options: Any
+    model: Any, params: Tree, mutable: Tree, *inputs: Any, within: tuple[str, ...] = ("",)
 ) -> tuple[jax.Array | None, Any]:
     """(weights float32 [b, layers, h, l, l], the model's output); None of a model that sows none.
 
-    `within` chooses the layers by a part of their path ("cross_attention").
+    `within` chooses the layers by a part of their path, the first of these that any has.
     """
-    out, sown = model.apply(
-        {"params": params, **mutable}, *inputs, train=False, mutable=[_SOWN], **options
-    )
-    layers = []
+    out, sown = model.apply({"params": params, **mutable}, *inputs, train=False, mutable=[_SOWN])
+    found = []
     for path, weights in jax.tree_util.tree_leaves_with_path(sown):
         names = [str(getattr(entry, "key", "")) for entry in path]
-        if "attention" in names[-2:] and within in "/".join(names[:-1]):
+        if "attention" in names[-2:]:
             # A scanned model's weights have their layers in front already.
-            layers.append(weights if weights.ndim == 5 else weights[None])
-    if not layers:
-        return None, out
-    return jnp.moveaxis(jnp.concatenate(layers), 0, 1), out
+            layers = weights if weights.ndim == 5 else weights[None]
+            found.append(("/".join(names[:-1]), layers))
+    for part in within:
+        chosen = [layers for path, layers in found if part in path]
+        if chosen:
+            return jnp.moveaxis(jnp.concatenate(chosen), 0, 1), out
+    return None, out
 
 
 def dropout_key(key: jax.Array, step: jax.Array, train: bool) -> jax.Array | None:

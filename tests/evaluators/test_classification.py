@@ -63,12 +63,14 @@ def test_mistakes_are_the_most_confident_ones_with_their_images():
 
 
 def test_only_the_shown_images_are_kept():
-    kept = classification.Mistakes(3)
     pipeline = run_folder.pipeline(20)
+    kept = classification.Mistakes(3, pipeline)
     probabilities = run_folder.digits()[2]
     for batch in pipeline.batches(0):
         rows = batch["index"][batch["mask"]]
-        kept.add(probabilities[rows], batch["label"][batch["mask"]], rows, batch)
+        label = batch["label"][batch["mask"]]
+        stored = {"probabilities": probabilities[rows], "label": label, "index": rows}
+        kept.add(stored, batch)
         assert len(kept._images) <= 3
     assert len(kept.found) == 3 and len(kept._images) == 3
 

