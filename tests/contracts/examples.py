@@ -11,6 +11,8 @@ from training.contracts import Info
 
 BATCH = 4
 NODES = 10
+LENGTH, VOCABULARY = 8, 13
+TOKENS = {"pad": 0, "unk": 1, "bos": 2, "eos": 3, "mask": 4}
 Batch = dict[str, np.ndarray]
 
 
@@ -94,6 +96,35 @@ def facts(seed: int = 0) -> Batch:
     }
 
 
+def texts(seed: int = 0) -> Batch:
+    """Padded texts with what each kind of question asks of them."""
+    rng = np.random.default_rng(seed)
+    lengths = np.array([LENGTH, 5, 7, 4], "i4")
+    tokens = rng.integers(5, VOCABULARY, (BATCH, LENGTH)).astype("i4")
+    inside = np.arange(LENGTH) < lengths[:, None]
+    return {
+        "tokens": np.where(inside, tokens, 0),
+        "lengths": lengths,
+        "label": (np.arange(BATCH) % 3).astype("i4"),
+        "labels": np.where(inside, tokens % 3, -1).astype("i4"),
+    }
+
+
+def language(seed: int = 0) -> Batch:
+    """Rows of a stream, and what follows each token."""
+    rows = np.random.default_rng(seed).integers(0, VOCABULARY, (BATCH, LENGTH + 1)).astype("i4")
+    return {"tokens": rows[:, :-1], "targets": rows[:, 1:]}
+
+
+def translations(seed: int = 0) -> Batch:
+    """Padded pairs of texts, each target from bos to eos."""
+    source, target = texts(seed), texts(seed + 1)
+    tokens, lengths = target["tokens"], target["lengths"]
+    tokens[:, 0], tokens[np.arange(BATCH), lengths - 1] = TOKENS["bos"], TOKENS["eos"]
+    return {"source": source["tokens"], "source_lengths": source["lengths"],
+            "target": tokens, "target_lengths": lengths}  # fmt: skip
+
+
 _GRAPH: dict[str, Any] = {
     "num_features": graphs.FEATURES,
     "num_edge_features": graphs.EDGE_FEATURES,
@@ -118,6 +149,11 @@ FACTS = Example(
     constant="graph/", learning_rate=0.1, without=_STILL,
 )  # fmt: skip
 
+_TEXT = Info({}, num_classes=3, vocab_size=VOCABULARY, max_length=LENGTH, special=TOKENS)
+LANGUAGE = Example("language_modelling", _TEXT, language, without=_STILL)
+MASKED = Example("masked_language_modelling", _TEXT, texts, without=_STILL)
+TRANSLATION = Example("sequence_to_sequence", _TEXT, translations, without=_STILL)
+
 # A model, or the field of models/<field>/, to what it is tried on.
 EXAMPLES: dict[str, Example] = {
     "vision": IMAGES,
@@ -131,6 +167,11 @@ EXAMPLES: dict[str, Example] = {
     "graph.graphormer": GRAPHS,
     "graph.gae": LINKS,
     "graph.knowledge_graph": FACTS,
+    "text.gpt": LANGUAGE,
+    "text.bert": MASKED,
+    "text.transformer": TRANSLATION,
+    "text.rnn": LANGUAGE,
+    "text.rnn_seq2seq": TRANSLATION,
 }
 # Task -> a model that it is tried with.
 TASKS: dict[str, str] = {
@@ -139,6 +180,16 @@ TASKS: dict[str, str] = {
     "graph_prediction": "graph.mpnn",
     "link_prediction": "graph.gae",
     "knowledge_graph": "graph.knowledge_graph",
+    "language_modelling": "text.gpt",
+    "masked_language_modelling": "text.bert",
+    "sequence_classification": "text.bert",
+    "token_classification": "text.bert",
+    "sequence_to_sequence": "text.transformer",
+}
+# Task -> fields of the model with which it is tried.
+FIELDS: dict[str, dict[str, Any]] = {
+    "sequence_classification": {"head": "classes"},
+    "token_classification": {"head": "tokens"},
 }
 
 
@@ -152,6 +203,20 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     name: ({"name": "graph.mpnn"}, {"pipeline": "graphs", "source": {"name": "moleculenet"}},
            "graph_prediction", "mae")
     for name in ("regression", "molecules")
+} | {
+    name: ({"name": "text.gpt"}, {"pipeline": "blocks", "source": {"name": "tiny_shakespeare"},
+           "splits": {"train": "train[:90%]", "test": "train[90%:]"}}, "language_modelling", "loss")
+    for name in ("language_modelling", "generation", "text_attention")
+} | {
+    "translation": ({"name": "text.transformer"},
+                    {"pipeline": "texts", "source": {"name": "multi30k"},
+                     "tokenizer": {"name": "words", "vocab_size": 64}},
+                    "sequence_to_sequence", "loss"),
+    "token_classification": (
+        {"name": "text.bert", "head": "tokens"},
+        {"pipeline": "texts", "source": {"name": "text_folder", "form": "tags"}},
+        "token_classification", "loss",
+    ),
 } | {
     "link_ranking": ({"name": "graph.gae"}, {"pipeline": "links", "source": {"name": "karate"}},
                      "link_prediction", "accuracy"),
