@@ -85,20 +85,6 @@ def beam_search(
       pad: what follows.
     """
     b, k = len(front.done), beams
-    first = jnp.where(jnp.arange(k) == 0, 0.0, -jnp.inf)
-    start = _Beams(
-        i=jnp.int32(0),
-        logits=jnp.repeat(front.logits, k, axis=0),
-        cache=jax.tree.map(
-            lambda a, axis: a if axis < 0 else jnp.repeat(a, k, axis=axis), front.cache, axes
-        ),
-        tokens=jnp.full((b, k, length), pad, jnp.int32),
-        scores=jnp.broadcast_to(first, (b, k)),
-        best_tokens=jnp.full((b, length), pad, jnp.int32),
-        best_scores=jnp.full(b, -jnp.inf),
-        ended=jnp.zeros(b, jnp.int32),
-        done=front.done,
-    )
 
     def unfinished(at: _Beams) -> jax.Array:
         return (at.i < length) & ~at.done.all()
@@ -113,12 +99,30 @@ def beam_search(
         logits, cache = step(cache, token.reshape(-1), front.position + at.i)
         return at.replace(i=at.i + 1, logits=logits, cache=cache)  # ty: ignore[missing-attribute]
 
-    at = jax.lax.while_loop(unfinished, one, start)
+    at = jax.lax.while_loop(unfinished, one, _start(front, axes, k, length, pad))
     # What is still alive in a row that is not done has its last token.
     alive = jnp.where(at.done, -jnp.inf, at.scores[:, 0] / penalty(length, alpha))
     better = alive > at.best_scores
     tokens = jnp.where(better[:, None], at.tokens[:, 0], at.best_tokens)
     return tokens, jnp.maximum(alive, at.best_scores)
+
+
+def _start(front: Front, axes: Tree, k: int, length: int, pad: int) -> _Beams:
+    """Before the first token: of k beams that are the same, one is alive."""
+    b, first = len(front.done), jnp.where(jnp.arange(k) == 0, 0.0, -jnp.inf)
+    return _Beams(
+        i=jnp.int32(0),
+        logits=jnp.repeat(front.logits, k, axis=0),
+        cache=jax.tree.map(
+            lambda a, axis: a if axis < 0 else jnp.repeat(a, k, axis=axis), front.cache, axes
+        ),
+        tokens=jnp.full((b, k, length), pad, jnp.int32),
+        scores=jnp.broadcast_to(first, (b, k)),
+        best_tokens=jnp.full((b, length), pad, jnp.int32),
+        best_scores=jnp.full(b, -jnp.inf),
+        ended=jnp.zeros(b, jnp.int32),
+        done=front.done,
+    )
 
 
 def _extended(at: _Beams, alpha: float, eos: int) -> tuple[_Beams, jax.Array]:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from models.text import rnn
 from tests.tools.conftest import TrainedRun, train
 from tools import codecs, command_line, generate, parts, resolve
 from training.contracts import ConfigError
@@ -208,6 +209,21 @@ def test_translations_are_reported_end_to_end(adder: TrainedRun) -> None:
     figures = {path.stem for path in (adder.folder / "figures").rglob("*.npz")}
     for name in ("translations", "alignment_1"):
         assert any(name in stem for stem in figures)
+
+
+def test_a_recurrent_model_writes_on_without_an_end(tmp_path: Path, written) -> None:
+    """Its carry is its cache: nothing is forgotten at the end of a row."""
+    values = values_of("evaluators=[]", "train.steps=4")
+    model = {"name": "text.rnn", **rnn.TINY}
+    file = {k: v for k, v in values.items() if k not in ("smoke", "name")}
+    run = train(tmp_path / "run", resolve.resolve({**file, "model": model}, smoke=True))
+    text = written(run, "--prompt=ab", "--length=40", "--temperature=0")
+    restored = parts.restore(str(run.folder), "tested")
+    task, ids = restored.parts.algorithm.task, [int(word[1:]) for word in text.split()]
+    assert task.limit == 0 and len(ids) == 42
+    tokens = np.array([ids], "i4")
+    logits = task.model.apply({"params": restored.state.params}, tokens, train=False)
+    assert ids[2:] == np.asarray(logits[0, 1:-1].argmax(-1)).tolist()
 
 
 @pytest.mark.parametrize(
