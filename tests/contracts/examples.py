@@ -156,6 +156,8 @@ TRANSLATION = Example("sequence_to_sequence", _TEXT, translations, without=_STIL
 
 # A model, or the field of models/<field>/, to what it is tried on.
 EXAMPLES: dict[str, Example] = {
+    "text.rnn": LANGUAGE,
+    "text.rnn_seq2seq": TRANSLATION,
     "vision": IMAGES,
     "graph.gcn": NODE,
     "graph.gat": NODE,
@@ -170,8 +172,6 @@ EXAMPLES: dict[str, Example] = {
     "text.gpt": LANGUAGE,
     "text.bert": MASKED,
     "text.transformer": TRANSLATION,
-    "text.rnn": LANGUAGE,
-    "text.rnn_seq2seq": TRANSLATION,
 }
 # Task -> a model that it is tried with.
 TASKS: dict[str, str] = {
