@@ -170,6 +170,8 @@ EXAMPLES: dict[str, Example] = {
     "text.gpt": LANGUAGE,
     "text.bert": MASKED,
     "text.transformer": TRANSLATION,
+    "text.rnn": LANGUAGE,
+    "text.rnn_seq2seq": TRANSLATION,
 }
 # Task -> a model that it is tried with.
 TASKS: dict[str, str] = {
