@@ -287,11 +287,15 @@ def test_parameters_and_outputs_are_float32_in_any_precision(name: str, dtype: s
     start = jax.eval_shape(task(name, dtype=dtype).init, KEY, batch(name))
     assert {a.dtype for a in jax.tree.leaves(start)} <= {jnp.dtype("float32")}
     expected, found = predicted(name, "float32"), predicted(name, dtype)
-    for key, array in found.items():
-        assert array.shape[0] == BATCH and array.dtype == jnp.float32, key
-        np.testing.assert_allclose(array, expected[key], atol=0.15, rtol=0.15)
+    # Words that are written are ids, and one that is nearly as likely may take another's place.
+    numbers = {key: array for key, array in found.items() if array.dtype != jnp.int32}
+    assert all(len(array) == BATCH for array in found.values())
+    for key, array in numbers.items():
+        assert array.dtype == jnp.float32, key
+        if len(numbers) == len(found):
+            np.testing.assert_allclose(array, expected[key], atol=0.15, rtol=0.15)
     # Ranks may be the same in any precision, but not all that is predicted.
-    same = [np.array_equal(array, expected[key]) for key, array in found.items()]
+    same = [np.array_equal(array, expected[key]) for key, array in numbers.items()]
     assert all(same) == (dtype == "float32")
 
 
@@ -337,7 +341,7 @@ def test_one_trace_serves_many_steps_and_the_loss_falls(name: str) -> None:
         losses.append(float(metrics["loss"].compute()))
         assert metrics["nonfinite"].compute() == 0
     assert traces == 1 and state.step == 20
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < example.left * losses[0]
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if examples.of_model(n).inputs])
