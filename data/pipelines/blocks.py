@@ -57,7 +57,7 @@ class Config:
     )
 
 
-TINY: dict[str, object] = {"block_size": 32, "eval_batch_size": 0, "random_blocks": 0}
+TINY: dict[str, object] = {"block_size": 32, "eval_batch_size": 0}
 
 
 def build(
