@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from data.names import nearest
-from training.contracts import ConfigError
+from training.contracts import ConfigError, is_test
 
 # What most sources publish.
 USUAL = {"train": "train", "val": "val", "test": "test"}
@@ -62,14 +62,16 @@ def choose(expressions: Mapping[str, str], num_examples: Mapping[str, int], spli
     """The Range of `split` among `data.splits`.
 
     Raises ConfigError where there is no such split, or where one of them shares examples with
-    "train" or "test".
+    "train" or "test" ("test_..." is another view of the test set, and may).
     """
     ranges = {
         name: parse(expression, num_examples, f"data.splits.{name}")
         for name, expression in expressions.items()
     }
     for name, held in itertools.product(ranges, ("train", "test")):
-        if name != held and held in ranges and ranges[name].overlaps(ranges[held]):
+        if name == held or held not in ranges or (held == "test" and is_test(name)):
+            continue
+        if ranges[name].overlaps(ranges[held]):
             raise ConfigError(
                 f"data.splits.{name} is {expressions[name]!r}, which shares examples with "
                 f"data.splits.{held}, {expressions[held]!r}"

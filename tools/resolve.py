@@ -18,7 +18,7 @@ from typing import Any
 from tools import find
 from training import config as configs
 from training import optimizers
-from training.contracts import ConfigError
+from training.contracts import ConfigError, is_test
 
 PARTS = ("model", "task", "algorithm")
 DEFAULTS: dict[str, Any] = {"task": {"name": "classification"}, "algorithm": {"name": "supervised"}}
@@ -206,7 +206,7 @@ def _evaluator(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(every, int) or isinstance(every, bool):
         raise ConfigError(f"{where}.every is {every!r}; it must be a whole number")
     split = str(values.get("split", "val"))
-    if split == "test" and every:
+    if is_test(split) and every:
         raise ConfigError(
             f"{where} reads the test split every {every} steps: it is read once, after training "
             "(every=0); evaluate on a validation split meanwhile"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from training import drawing, plots, wording
+from training.contracts import is_test
 from training.figures import Curve
 from training.records import Run, section
 
@@ -80,7 +81,7 @@ def _curve(run: Run, splits: list[str], name: str) -> Curve | None:
 def _weights(run: Run, entry: Mapping[str, Any]) -> str:
     """Of which step the weights were that a figure speaks of."""
     selected = run.result.get("selected") or {}
-    if entry["split"] == "test" and selected.get("tested") == "best":
+    if is_test(entry["split"]) and selected.get("tested") == "best":
         best = selected.get("step")
         return "best weights" + (f", of step {best:,}" if isinstance(best, int) else "")
     return f"step {entry['step']:,}"

@@ -253,6 +253,11 @@ def stream(key: jax.Array, name: str, step: Any = 0) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF), step)
 
 
+def is_test(split: str) -> bool:
+    """Whether a split is the test set, "test", or another view of it, "test_..."."""
+    return split == "test" or split.startswith("test_")
+
+
 class ReportedError(Exception):
     """A fault that is not a bug: one clear line for the user, and the process's exit code."""
 

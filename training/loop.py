@@ -269,6 +269,8 @@ class Run:
         due = self.evaluations.due(self.step)
         if not due:
             return
+        # What the device still does is training's time.
+        self.settle()
         with self.clock.pause(), self.watchdog.rest():
             scalars = self.evaluations.run(due, self.state, self.record)
         if self.compiled.selects and self.train.select.metric in scalars:

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from training.contracts import ConfigError
+from training.contracts import ConfigError, is_test
 
 Carry = dict[str, jax.Array]
 Rule = Callable[[Carry, Mapping[str, Any]], tuple[Carry, jax.Array, jax.Array]]
@@ -224,5 +224,6 @@ def _check_select(select: Select, stopping: Stopping) -> None:
         ),
     ]
     for name in read:
-        if name.split("/")[0] in ("test", "train"):
+        split = name.split("/")[0]
+        if split == "train" or is_test(split):
             raise ConfigError(f"{name!r} may not select or stop a run: only a validation split may")

@@ -21,6 +21,10 @@ Graph = dict[str, np.ndarray]
 PREFIX = "graph/"
 # Arrays by edge; all else that a graph of a pack holds is by node.
 EDGE_ARRAYS = ("senders", "receivers", "edges", "edge_type", "reverse")
+# Beyond so many words of a node a padded table costs more than it saves.
+MOST_SLOTS = 64
+# A table's slots are a multiple of it, because so many of them are added at once.
+SLOTS_AT_ONCE = 5
 
 
 def edge_list(
@@ -153,3 +157,29 @@ def sparse_features(nodes: np.ndarray) -> Graph:
         "feature_columns": columns.astype(np.int32),
         "feature_values": nodes[rows, columns].astype(np.float32),
     }
+
+
+def feature_slots(features: Mapping[str, np.ndarray], num_nodes: int) -> Graph:
+    """The sparse features once more, as a table of s slots for each node.
+
+    {"slot_columns": int32 [s, n], "slot_values": float32 [s, n], 0 where a node has no more,
+    "slot_places": int32 [z], where in the flat table each non-zero stands}; {} where a node has
+    more than MOST_SLOTS non-zeros. Models that have the table sum a node's rows without a scatter.
+
+    Args:
+      features: "feature_rows" int32 [z], rising, "feature_columns" and "feature_values" [z].
+      num_nodes: n.
+    """
+    rows = features["feature_rows"]
+    counts = np.bincount(rows, minlength=num_nodes)
+    most = int(counts.max(initial=0))
+    if not 0 < most <= MOST_SLOTS:
+        return {}
+    shape = (-(-most // SLOTS_AT_ONCE) * SLOTS_AT_ONCE, num_nodes)
+    first = np.cumsum(counts) - counts
+    slots = np.arange(len(rows)) - first[rows]
+    columns, values = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    columns[slots, rows] = features["feature_columns"]
+    values[slots, rows] = features["feature_values"]
+    places = np.ravel_multi_index((slots, rows), shape).astype(np.int32)
+    return {"slot_columns": columns, "slot_values": values, "slot_places": places}

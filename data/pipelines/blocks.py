@@ -5,8 +5,8 @@ evaluation also "mask" bool [b] and "index" int64 [b], the number of the block, 
 
 Training batch s is b blocks at random offsets, drawn from (seed, s) alone: nanoGPT's protocol.
 Evaluation takes the blocks of the split one after another, so that each token but the first is a
-target exactly once; -1 stands where nothing follows. With `random_blocks` it takes that many
-batches of random blocks, always the same ones, as nanoGPT estimates its losses.
+target exactly once; -1 stands where nothing follows. Of a split in `random_blocks` it takes that
+many batches of random blocks, always the same ones, as nanoGPT estimates its losses.
 
 Documents are joined with the token "eos" between two of them, where the tokenizer has it; empty
 ones are dropped. Letters: `b` blocks of a batch, `l` tokens of a block, `t` of the stream.
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from data import splits
+from data.names import nearest
 from data.pipelines.common.rows import Arrays, Rows, spec_of, this_process
 from data.text import tokenizers
 from data.text.coded import Texting, check_form, decoders
@@ -40,7 +41,8 @@ class Config:
       batch_size: training blocks of a batch over all processes.
       eval_batch_size: those of evaluation; 0 for as many.
       block_size: tokens of a block.
-      random_blocks: batches of random blocks that an evaluation takes; 0 for the whole split.
+      random_blocks: by the name of a split: batches of random blocks that its evaluation takes, in
+        place of the whole.
       splits: split expressions (data/splits.py) by the names that evaluators use.
       tokenizer: what makes ids of the texts.
     """
@@ -48,7 +50,7 @@ class Config:
     batch_size: int = 64
     eval_batch_size: int = 0
     block_size: int = 256
-    random_blocks: int = 0
+    random_blocks: dict[str, int] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=lambda: dict(splits.USUAL))
     tokenizer: tokenizers.Config = field(
         default_factory=lambda: tokenizers.Config("characters", vocab_size=256)
@@ -87,8 +89,8 @@ def build(
     if fake:
         stream = np.resize(stream, size * config.block_size * 5 // 2 + 1)
     blocks = Blocks(stream, config.block_size, special.get("pad", 0), split)
-    random = train or config.random_blocks > 0
-    total = config.random_blocks * size if random else blocks.consecutive
+    random = train or split in config.random_blocks
+    total = config.random_blocks.get(split, 1) * size if random else blocks.consecutive
     process = this_process(process_index, process_count)
     rows = Rows(total, size, seed, train, shuffled=False, process=process)
 
@@ -133,11 +135,14 @@ def _info(config: Config, source: Source, special: Mapping[str, int]) -> Info:
 
 
 def _check(config: Config) -> None:
-    for key, least in (
-        ("batch_size", 1), ("eval_batch_size", 0), ("block_size", 1), ("random_blocks", 0),
-    ):  # fmt: skip
+    for key, least in (("batch_size", 1), ("eval_batch_size", 0), ("block_size", 1)):
         if getattr(config, key) < least:
             raise ConfigError(f"data.{key} is {getattr(config, key)}: it must be {least} or more")
+    for split, count in config.random_blocks.items():
+        if split not in config.splits:
+            raise ConfigError(f"data.random_blocks.{split}: {nearest(split, config.splits)}")
+        if count < 1:
+            raise ConfigError(f"data.random_blocks.{split} is {count}: it must be 1 or more")
     tokenizers.check(config.tokenizer)
 
 

@@ -152,6 +152,8 @@ def constants(
         kept |= edges.sparse_features(graph["nodes"])
     else:
         kept |= {k: graph[k] for k in sparse}
+    if "feature_rows" in kept:
+        kept |= edges.feature_slots(kept, info.num_nodes)
     for step in positions.parse(added, "data.positions"):
         kept |= step(kept, info.num_nodes)
     return {edges.PREFIX + name: array for name, array in kept.items()}

@@ -8,10 +8,10 @@ With W the projection of a head and N(i) the neighbours of i and i itself,
     x'_i = act(sum_j softmax_j(e_ij) W_from x_j + b)
 
 The heads of a hidden layer are concatenated, those of the last are averaged. Dropout falls on a
-layer's input, on the projections and on the attention weights, as in PetarV-/GAT.
+layer's input, by a mask of its own for each head, on the projections that are summed (the scores
+see them whole) and on the attention weights, as in PetarV-/GAT.
 
-Deviations: the heads of a layer share one dropout mask of its input, where PetarV-/GAT draws one a
-head; scores have no bias. An edge from a node to itself in the graph is left out: every node
+Deviations: scores have no bias. An edge from a node to itself in the graph is left out: every node
 attends to itself exactly once.
 
 Axis letters: `n` nodes, `e` edges, `f` features, `h` heads, `k` head width.
@@ -42,7 +42,7 @@ class Config:
       heads: heads of a hidden layer.
       output_heads: heads of the last layer, averaged.
       depth: layers, the one that gives the logits included.
-      dropout_rate: on the input of every layer and on its projections.
+      dropout_rate: on the input of every layer and on the projections that it sums.
       attention_dropout_rate: on the attention weights.
       negative_slope: of the leaky ReLU under the softmax.
       dtype: what it computes in; softmax, parameters and logits are float32.
@@ -68,12 +68,14 @@ class Attention(nn.Module):
     Attributes:
       version: 1 or 2.
       negative_slope: of the leaky ReLU.
-      dropout_rate: on the weights.
+      dropout_rate: on the values.
+      weights_dropout_rate: on the weights.
     """
 
     version: int
     negative_slope: float
     dropout_rate: float
+    weights_dropout_rate: float
 
     @nn.compact
     def __call__(
@@ -95,11 +97,13 @@ class Attention(nn.Module):
         if self.is_mutable_collection("intermediates"):
             weights = (edge_eh / total_nh[receivers], self_nh / total_nh)
             self.sow("intermediates", "attention", weights)
-        dropout = Dropout(self.dropout_rate, name="weights_dropout")
+        dropout = Dropout(self.weights_dropout_rate, name="weights_dropout")
         edge_eh, self_nh = dropout(edge_eh, train), dropout(self_nh, train)
         dtype = from_nhk.dtype
-        messages = edge_eh.astype(dtype)[..., None] * from_nhk[senders]
-        out_nhk = segment_sum(messages, receivers, n) + self_nh.astype(dtype)[..., None] * from_nhk
+        values_nhk = Dropout(self.dropout_rate, name="values_dropout")(from_nhk, train)
+        messages = edge_eh.astype(dtype)[..., None] * values_nhk[senders]
+        out_nhk = segment_sum(messages, receivers, n)
+        out_nhk += self_nh.astype(dtype)[..., None] * values_nhk
         return out_nhk / total_nh.astype(dtype)[..., None]
 
     def _scores(
@@ -145,12 +149,12 @@ class GAT(nn.Module):
     def __call__(self, graph: Graph, train: bool) -> jax.Array:
         """Logits float32 [n, classes]; the hidden layers are sown as "embedding" [n, d]."""
         config, n = self.config, count_nodes(graph, self.num_nodes)
-        x_nd = jnp.zeros((n, 0))
+        x_nd = None
         for index in range(config.depth):
             last = index == config.depth - 1
             heads = config.output_heads if last else config.heads
             width = self.num_classes if last else config.hidden
-            x_nhk = self._layer(index, heads, width, graph, None if index == 0 else x_nd, train)
+            x_nhk = self._layer(index, heads, width, graph, x_nd, train)
             bias = self.param(
                 f"layer_{index:02d}_bias",
                 nn.initializers.zeros,
@@ -161,7 +165,7 @@ class GAT(nn.Module):
             else:
                 x_nd = nn.elu(x_nhk.reshape(n, -1) + bias)
                 self.sow("intermediates", "embedding", x_nd)
-        return x_nd.astype(jnp.float32)
+        return jnp.asarray(x_nd, jnp.float32)
 
     def _layer(
         self,
@@ -176,32 +180,27 @@ class GAT(nn.Module):
         config = self.config
         n, dtype = count_nodes(graph, self.num_nodes), compute_dtype(config.dtype)
         name = f"layer_{index:02d}"
-        if x_nd is not None:
-            x_nd = Dropout(config.dropout_rate, name=f"{name}_dropout")(x_nd, train)
 
         def project(role: str) -> jax.Array:
-            if x_nd is None:
-                dense = InputDense(
-                    self.num_features,
-                    heads * width,
-                    config.dropout_rate,
-                    dtype=dtype,
-                    name=f"{name}_{role}",
-                )
-                return dense(graph, n, train).reshape(n, heads, width)
-            dense = nn.Dense(
+            dense = InputDense(
+                self.num_features if x_nd is None else x_nd.shape[1],
                 heads * width,
-                use_bias=False,
+                config.dropout_rate,
+                dropout_masks=heads,
                 dtype=dtype,
-                kernel_init=nn.initializers.glorot_uniform(),
                 name=f"{name}_{role}",
             )
-            return dense(x_nd).reshape(n, heads, width)
+            inputs = graph if x_nd is None else {"nodes": x_nd}
+            return dense(inputs, n, train).reshape(n, heads, width)
 
         from_nhk = project("from")
         to_nhk = project("to") if config.version == 2 else from_nhk
         attention = Attention(
-            config.version, config.negative_slope, config.attention_dropout_rate, name=name
+            config.version,
+            config.negative_slope,
+            config.dropout_rate,
+            config.attention_dropout_rate,
+            name=name,
         )
         return attention(from_nhk, to_nhk, graph, train)
 

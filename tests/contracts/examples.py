@@ -28,6 +28,7 @@ class Example:
         where examples see each other.
       constant: the prefix of arrays that all examples share.
       learning_rate: with which 20 steps of Adam learn the batch.
+      left: the share of the first loss that is then left at most.
       without: fields of the model with which it learns undisturbed.
     """
 
@@ -37,6 +38,7 @@ class Example:
     inputs: str = ""
     constant: str = "none"
     learning_rate: float = 3e-3
+    left: float = 0.7
     without: Mapping[str, Any] = field(default_factory=dict)
 
     def rows(self, batch: Batch, rows: Any) -> Batch:
@@ -150,12 +152,17 @@ FACTS = Example(
 )  # fmt: skip
 
 _TEXT = Info({}, num_classes=3, vocab_size=VOCABULARY, max_length=LENGTH, special=TOKENS)
-LANGUAGE = Example("language_modelling", _TEXT, language, without=_STILL)
-MASKED = Example("masked_language_modelling", _TEXT, texts, without=_STILL)
+LANGUAGE = Example("language_modelling", _TEXT, language, learning_rate=0.03, without=_STILL)
+# Which words are masked changes with every step.
+MASKED = Example(
+    "masked_language_modelling", _TEXT, texts, learning_rate=0.01, left=0.9, without=_STILL
+)
 TRANSLATION = Example("sequence_to_sequence", _TEXT, translations, without=_STILL)
 
 # A model, or the field of models/<field>/, to what it is tried on.
 EXAMPLES: dict[str, Example] = {
+    "text.rnn": LANGUAGE,
+    "text.rnn_seq2seq": TRANSLATION,
     "vision": IMAGES,
     "graph.gcn": NODE,
     "graph.gat": NODE,

@@ -1,10 +1,13 @@
 """GCN, GAT, GIN and MPNN against float64 NumPy, with isolated nodes and self-loops in the graph."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data.graph import edges
 from models.graph import gat, gcn, gin, graphsage, knowledge_graph, mpnn, rgcn
+from models.graph.common.inputs import InputDense, row_sums
 from tests.models import graphs, run
 from tests.oracles import graphs as oracle
 from training.contracts import Info
@@ -60,6 +63,77 @@ def test_gat_equals_equations_1_to_6(graph):
         np.testing.assert_allclose(weights.sum(-1), 1.0)
     expected = x.mean(1) + params["layer_01_bias"]
     close(run.apply(model, {"params": params}, graph, train=False), expected)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_dropout_of_gat_falls_on_the_values_and_not_on_the_scores(version):
+    """Without neighbours a node's output is its own value: dropped and doubled, at a rate of .5."""
+    alone = graphs.graph(40, 0, isolated=40)
+    layer = gat.Attention(version, 0.2, dropout_rate=0.5, weights_dropout_rate=0.0)
+    values = np.random.default_rng(0).normal(size=(40, 2, 3)).astype("f4")
+    variables = layer.init(jax.random.key(0), values, values, alone, train=False)
+    rngs = {"dropout": jax.random.key(1)}
+    out = np.asarray(layer.apply(variables, values, values, alone, train=True, rngs=rngs))
+    dropped = out == 0
+    np.testing.assert_allclose(out[~dropped], 2 * values[~dropped], rtol=1e-6)
+    assert 0.35 < dropped.mean() < 0.65
+
+    joined = GRAPHS[0]
+    x = values[: len(joined["nodes"])]
+    trained, whole = (
+        layer.apply(variables, x, x, joined, train=train, rngs=rngs, mutable="intermediates")
+        for train in (True, False)
+    )
+    for own, expected in zip(*map(jax.tree.leaves, (trained[1], whole[1])), strict=True):
+        np.testing.assert_array_equal(own, expected)
+    assert not np.allclose(trained[0], whole[0])
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_each_head_sees_the_features_through_a_mask_of_its_own(sparse):
+    graph = graphs.sparse(GRAPHS[0]) if sparse else GRAPHS[0]
+    n = len(GRAPHS[0]["nodes"])
+    dense = InputDense(graphs.FEATURES, 4, dropout_rate=0.5, dropout_masks=2)
+    half = np.random.default_rng(0).normal(size=(graphs.FEATURES, 2)).astype("f4")
+    params = {"params": {"kernel": np.concatenate([half, half], 1)}}
+    heads = np.asarray(dense.apply(params, graph, n, train=False)).reshape(n, 2, 2)
+    np.testing.assert_array_equal(heads[:, 0], heads[:, 1])
+    close(heads[:, 0], GRAPHS[0]["nodes"] @ half)
+    keys = jax.random.split(jax.random.key(0), 2000)
+    apply = jax.jit(lambda key: dense.apply(params, graph, n, train=True, rngs={"dropout": key}))
+    drawn = np.asarray(jax.lax.map(apply, keys)).reshape(-1, n, 2, 2)
+    assert not np.allclose(drawn[:, :, 0], drawn[:, :, 1])
+    # Dropout is right on the mean, for each head.
+    spread = drawn.std(0) / len(keys) ** 0.5
+    assert (np.abs(drawn.mean(0) - heads) <= 5 * spread + 1e-6).all()
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_sums_by_slots_are_those_by_segments_and_so_are_their_gradients(graph):
+    sparse, n = graphs.sparse(graph), len(graph["nodes"])
+    slots = edges.feature_slots(sparse, n)
+    kernel = jnp.asarray(np.random.default_rng(0).normal(size=(graphs.FEATURES, 6)), jnp.float32)
+    values = slots["slot_values"][..., None] * np.array([1, 2], "f4")
+    found = row_sums(kernel, values, {**sparse, **slots})
+    close(found[:, :3], graph["nodes"] @ kernel[:, :3])
+    close(found[:, 3:], 2 * graph["nodes"] @ kernel[:, 3:])
+
+    def cubed(of):
+        return lambda kernel, values: (of(kernel, values) ** 3).sum()
+
+    def dense(kernel, values):
+        places = np.arange(n), slots["slot_columns"]
+        parts = [
+            jnp.zeros_like(graph["nodes"]).at[places].add(values[..., i]) @ kernel[:, cut]
+            for i, cut in enumerate((slice(3), slice(3, 6)))
+        ]
+        return jnp.concatenate(parts, axis=1)
+
+    by_slots = jax.grad(cubed(lambda k, v: row_sums(k, v, {**sparse, **slots})), (0, 1))
+    for own, expected in zip(
+        by_slots(kernel, values), jax.grad(cubed(dense), (0, 1))(kernel, values), strict=True
+    ):
+        close(own, expected)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

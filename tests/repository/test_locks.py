@@ -21,11 +21,12 @@ PYTHONS = ("3.11", "3.12")
 # Lock -> the extras of pyproject.toml that it holds.
 LOCKS = {
     "base": (),
-    "dev": ("dev", "graphs"),
+    "dev": ("dev", "graphs", "text"),
     "graphs": ("graphs",),
+    "text": ("text",),
     "tpu": ("tpu",),
     "cuda": ("cuda",),
-    "tpu-dev": ("tpu", "dev", "graphs"),
+    "tpu-dev": ("tpu", "dev", "graphs", "text"),
 }
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[\w.+!]+)(?: ; (?P<marker>[^\\]+?))?(?: \\)?")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.training.runs import final_arrays, lines, restored, run, selecting, terminate_at
+from training import loop
 from training.config import Train
 from training.contracts import (
     ConfigError,
@@ -33,6 +34,22 @@ def whole(tmp_path_factory):
         return made[kind]
 
     return folder
+
+
+def test_an_update_is_read_before_an_evaluation_begins(tmp_path, monkeypatch):
+    """Else its time on the device is counted as the evaluation's, and the rates are wrong."""
+    seen = []
+    read, evaluate = loop.Run.merge, loop.Run.record
+    monkeypatch.setattr(
+        loop.Run, "merge", lambda self, step, means: (seen.append(step), read(self, step, means))
+    )
+    monkeypatch.setattr(
+        loop.Run,
+        "record",
+        lambda self, split, found: (seen.append(split), evaluate(self, split, found)),
+    )
+    run(tmp_path, "supervised", Train(steps=6, log_every=6, seed=3), every=2)
+    assert seen == [1, 2, "val", 3, 4, "val", 5, 6, "val"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

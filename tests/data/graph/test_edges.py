@@ -98,6 +98,21 @@ def test_sparse_features_are_checked_and_made_dense():
         edges.check(ends | found, 3, "mine")
 
 
+def test_slots_are_the_places_of_each_nodes_features():
+    nodes = np.array([[1, 2, 0], [0, 0, 0], [3, 4, 5], [0, 0, 6], [0, 0, 0]], np.float32)
+    features = edges.sparse_features(nodes)
+    slots = edges.feature_slots(features, 5)
+    assert slots["slot_values"].tolist()[:3] == [[1, 0, 3, 6, 0], [2, 0, 4, 0, 0], [0, 0, 5, 0, 0]]
+    assert slots["slot_columns"].tolist()[:3] == [[0, 0, 0, 2, 0], [1, 0, 1, 0, 0], [0, 0, 2, 0, 0]]
+    assert slots["slot_values"].shape == (edges.SLOTS_AT_ONCE, 5)
+    assert not slots["slot_values"][3:].any()
+    found = slots["slot_values"].reshape(-1)[slots["slot_places"]]
+    np.testing.assert_array_equal(found, features["feature_values"])
+    assert edges.feature_slots(edges.sparse_features(np.zeros((5, 3))), 5) == {}
+    many = edges.sparse_features(np.ones((2, edges.MOST_SLOTS + 1)))
+    assert edges.feature_slots(many, 2) == {}
+
+
 @pytest.mark.parametrize("directed", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_conversions_go_both_ways(directed, weighted):

@@ -88,11 +88,11 @@ def test_evaluation_counts_every_target_once_on_any_number_of_processes(processe
 
 
 def test_random_blocks_estimate_as_nanogpt_does():
-    pipeline = made("val", False, random_blocks=5)
+    pipeline = made("val", False, random_blocks={"val": 5})
     batches = list(pipeline.batches(0))
     assert len(batches) == pipeline.num_batches == 5
     assert all(b["mask"].all() and (b["targets"] >= 0).all() for b in batches)
-    assert all(map(equal, batches, made("val", False, random_blocks=5).batches(0)))
+    assert all(map(equal, batches, made("val", False, random_blocks={"val": 5}).batches(0)))
     starts = {tuple(row) for b in batches for row in b["tokens"].tolist()}
     assert len(starts) > 10
 
@@ -134,7 +134,8 @@ def test_empty_documents_are_left_out_and_counted(caplog):
     [
         ({"block_size": 10**6}, r"but the split 'train' has \d+ tokens: it must be less"),
         ({"block_size": 0}, "block_size is 0"),
-        ({"random_blocks": -1}, "random_blocks is -1"),
+        ({"random_blocks": {"train": -1}}, r"random_blocks\.train is -1"),
+        ({"random_blocks": {"vol": 1}}, r"random_blocks\.vol: .*'val'"),
         ({"process": (0, 3)}, "not a multiple of the 3 processes"),
         ({"tokenizer": Tokens("characters", 10)}, "the tokenizer has 1[0-9] entries"),
     ],

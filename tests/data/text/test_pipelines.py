@@ -110,6 +110,7 @@ def test_an_epoch_holds_each_example_once(kind):
         if len(seen) >= 2 * 23:
             break
     assert sorted(seen[:23]) == sorted(seen[23:46]) == sorted(f"n{i}" for i in range(23))
+    assert seen[:23] != seen[23:46]
 
 
 def test_rows_are_what_the_texts_say():

@@ -222,6 +222,7 @@ def test_addition_is_right_and_every_pair_in_one_split():
 
 def test_files_of_published_texts_that_are_wrong(tmp_path, monkeypatch):
     for source, name in ((sst2, "sst2"), (multi30k, "multi30k")):
+        source._read.cache_clear()
         built = source.build(source.Config())
         with pytest.raises(DataError, match=rf"{name}: raw files are missing .*sha256"):
             built.texts("train")

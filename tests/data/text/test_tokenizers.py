@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 
 from data.text import learning, tokenizer_files, words
 from data.text.tokenizers import Config, check
@@ -162,6 +162,21 @@ def test_files_of_another_vocabulary(tmp_path, config, error, said):
     path = config.path.format(bert(tmp_path)) if "{}" in config.path else config.path
     with pytest.raises(error, match=said):
         tokenizer_files.read(Config(config.name, config.vocab_size, path, config.splitter))
+
+
+def test_a_file_that_adds_tokens_and_cuts_by_itself_does_neither_here(tmp_path):
+    """Both are the pipeline's to do, by the config."""
+    codec = tokenizer_files.read(Config("file", len(BERT), path=bert(tmp_path), lowercase=True))
+    plain = Tokenizer.from_str(codec.tokenizer.to_str())
+    plain.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    plain.enable_truncation(3)
+    plain.enable_padding(length=12)
+    path = tmp_path / "tokenizer.json"
+    plain.save(str(path))
+    assert plain.encode("a dog's a dog").ids[:4] == [2, 8, 3, 0]
+    read = tokenizer_files.read(Config("file", len(BERT), path=str(path)))
+    assert read.pieces("a dog's a dog") == ["a", "dog", "'", "s", "a", "dog"]
+    assert [len(part) for part in read.encode_words(["a", "dog's"])] == [1, 3]
 
 
 def test_files_that_do_not_parse(tmp_path):
