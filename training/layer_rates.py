@@ -35,7 +35,8 @@ def factors(tree: Tree, decay: float, inputs: tuple[str, ...] = INPUTS) -> Tree:
       inputs: regular expressions of paths that come before the layers.
 
     Raises:
-      ConfigError: there are no layers, or nothing comes before them.
+      ConfigError: there are no layers, or nothing comes before them; all layers of a scan are
+        frozen, which hides how many there are, and what comes before them is not.
     """
     depths = _depths(tree)
     if not depths:
@@ -51,6 +52,11 @@ def factors(tree: Tree, decay: float, inputs: tuple[str, ...] = INPUTS) -> Tree:
     def factor(path: Any, leaf: Any) -> Any:
         name = path_name(path)
         found = _LAYER.match(name)
+        if found is None and before(name) and not deepest:
+            raise ConfigError(
+                f"optimizer.layer_decay: the layers are frozen as one array, and {name} before "
+                "them is not: freeze it, too, or set optimizer.layer_decay=1"
+            )
         if found is None:
             return decay ** (deepest + 1) if before(name) else 1.0
         depth, number = depths[found["column"]], found["number"]
@@ -69,15 +75,14 @@ def factors(tree: Tree, decay: float, inputs: tuple[str, ...] = INPUTS) -> Tree:
 
 
 def _depths(tree: Tree) -> dict[str, int]:
-    """{what stands before the layers in a path: how many there are}."""
+    """{what stands before the layers in a path: how many there are, 0 of a frozen scan}."""
     depths: dict[str, int] = {}
     for name, leaf in _all(tree).items():
         found = _LAYER.match(name)
         if found is not None:
             number = found["number"]
-            if number is None and leaf is None:
-                continue
-            depth = leaf.shape[0] if number is None else int(number) + 1
+            length = 0 if leaf is None else leaf.shape[0]
+            depth = length if number is None else int(number) + 1
             depths[found["column"]] = max(depth, depths.get(found["column"], 0))
     return depths
 

@@ -117,6 +117,20 @@ def test_what_is_frozen_still_counts_and_stays():
     assert kept == sorted([(2, 4), (4,), (4, 3)] * 2), "two moments of what is trained"
 
 
+def test_all_layers_of_a_scan_may_be_frozen_with_what_is_before_them():
+    """The head alone learns, at the whole rate; a rate below frozen layers would need a count."""
+    params, slopes = (stack_layers(tree) for tree in column())
+    slopes["layers"] = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), slopes["layers"])
+    plain = {"name": "sgd", "momentum": 0.0, "learning_rate": 0.1, "layer_decay": 0.5}
+    state, _ = train(optimizers.Config(**plain, frozen=("^(layers|tokens)/",)), params, slopes)
+    np.testing.assert_allclose(
+        state.params["head"]["kernel"],
+        params["head"]["kernel"] - 0.1 * slopes["head"]["kernel"].sum(0), 1e-5, 1e-6,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"frozen as one array, and tokens/embedding before"):
+        train(optimizers.Config(**plain, frozen=("^layers/",)), params, slopes)
+
+
 def test_encoder_and_decoder_are_counted_apart():
     leaf = np.zeros(2)
     tree = {
