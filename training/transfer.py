@@ -75,7 +75,10 @@ def check(source: str, model: Mapping[str, Any]) -> None:
         return
     folder, _ = _split(source)
     if not (epath.Path(folder) / "checkpoints").is_dir():
-        raise ConfigError(f"train.init_from={source}: {folder} holds no checkpoints of a run")
+        raise ConfigError(
+            f"train.init_from={source}: {folder} holds no checkpoints of a run (of published "
+            f"weights it is made by python -m tools.import_weights --from=DIR --out={folder})"
+        )
     path = epath.Path(folder) / "config.json"
     there = read_json(path).get("model", {}) if path.exists() else {}
     if there and model:

@@ -149,7 +149,7 @@ def test_positions_of_a_text_are_taken_from_the_first_on(tmp_path, length):
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        (lambda f: f"{f}/nowhere", ConfigError, "holds no checkpoints"),
+        (lambda f: f"{f}/nowhere", ConfigError, r"no checkpoints .*tools\.import_weights"),
         (lambda f: f"{f}@6", ConfigError, r"its checkpoints are of the steps \[5, 7\]"),
         (lambda f: f"{f}@5", DataError, "is damaged: .* is missing"),
     ],
