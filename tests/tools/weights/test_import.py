@@ -113,7 +113,7 @@ def test_places_and_files_that_are_none(copied, tmp_path) -> None:
             import_weights.run([f"--from={where}", f"--out={out}"])
 
     whole = (source / "model.safetensors").read_bytes()
-    for damaged in (whole[:1000], b"", b"PK\x03\x04" + whole):
+    for damaged in (whole[:1000], whole[:-1], b"", b"PK\x03\x04" + whole):
         (source / "model.safetensors").write_bytes(damaged)
         refused(DataError, r"model\.safetensors is no safetensors file, or damaged")
     (source / "config.json").write_text("{")

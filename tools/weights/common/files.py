@@ -106,6 +106,11 @@ def _tensors(path: Path) -> dict[str, np.ndarray]:
         return safetensors.numpy.load_file(path)
     except safetensors.SafetensorError as error:
         raise DataError(f"{path} is no safetensors file, or damaged: {error}") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        # What the library asks NumPy for a type that only others have, such as 8-bit floats.
+        raise DataError(
+            f"{path} holds tensors of a type that NumPy does not have: {error}"
+        ) from error
 
 
 def copy_beside(source: Path, out: Path) -> None:
