@@ -147,10 +147,28 @@ def build(config: Config, model: Any, info: Info) -> NodeClassification:
     """The task of telling the classes of nodes apart.
 
     Raises:
-      ConfigError: the data has no classes, or the penalty is negative.
+      ConfigError: the data has no classes, the penalty is negative, or the part of the graph that
+        training has is smaller than what the model sees.
     """
     if info.num_classes < 1:
         raise ConfigError("node_classification needs nodes with classes; num_classes is 0")
     if config.l2 < 0:
         raise ConfigError(f"task.l2={config.l2}: expected 0 or more")
+    _check_field(model, info.receptive_field)
     return NodeClassification(config, model)
+
+
+def _check_field(model: Any, field: int) -> None:
+    """Raises ConfigError where a model sees further than the `field` edges that training keeps."""
+    if not field:
+        return
+    sees = getattr(model, "hops", None)
+    if sees is None:
+        raise ConfigError(
+            f"data.receptive_field is {field}, and this model's nodes see all others: set 0"
+        )
+    if sees > field:
+        raise ConfigError(
+            f"data.receptive_field is {field}, and this model sees nodes {sees} edges away: "
+            f"set {sees}, or 0 for the whole graph"
+        )
