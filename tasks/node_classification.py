@@ -3,7 +3,9 @@
 A batch holds "node" int32 [b], the nodes that it asks about, and "label" int32 [b]; the graph lies
 in the constant arrays "graph/...". "mask" bool [b], where it is there, is False on padding, which
 then counts nowhere. Where the batch also holds "neighbours_1" [b, s], "neighbours_2" [b, s, t], ...
-(sampled neighbours, of each node, of each of those, ...), the model reads those alone.
+(sampled neighbours, of each node, of each of those, ...), the model reads those alone. Where it
+holds "seen" int32 [b], training reads the part of the graph in "field/...", "seen" being the nodes'
+places there.
 
 `l2` adds l2 / 2 |W|^2 of the parameters of `l2_paths` to the loss, in evaluation too: the
 validation loss by which Kipf and Welling (arXiv:1609.02907; tkipf/gcn) stop holds the penalty.
@@ -19,7 +21,7 @@ import jax.numpy as jnp
 
 from tasks.common.cross_entropy import cross_entropy, in_top
 from tasks.common.forward import dropout_key, forward, initial
-from tasks.common.graphs import graph_of, l2_penalty
+from tasks.common.graphs import FIELD, graph_of, l2_penalty
 from training.contracts import Arrays, Aux, Batch, ConfigError, Info, Mean, Tree
 
 
@@ -107,7 +109,10 @@ class NodeClassification:
         self, params: Tree, mutable: Tree, batch: Batch, dropout: jax.Array | None
     ) -> tuple[jax.Array, Tree]:
         """(logits [b, k], the new collections); it trains where there is a dropout key."""
-        graph, node = graph_of(batch), batch["node"]
+        if dropout is not None and "seen" in batch:
+            graph, node = graph_of(batch, FIELD), batch["seen"]
+        else:
+            graph, node = graph_of(batch), batch["node"]
         names = (f"neighbours_{distance}" for distance in range(1, len(batch)))
         hops = [batch[name] for name in names if name in batch]
         if hops:

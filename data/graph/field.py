@@ -11,6 +11,8 @@ import numpy as np
 
 from data.graph.edges import EDGE_ARRAYS, Graph
 
+# Of its arrays among a pipeline's constants.
+FIELD = "field/"
 _BY_NON_ZERO = ("feature_rows", "feature_columns", "feature_values")
 
 

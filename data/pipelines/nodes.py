@@ -11,8 +11,9 @@ GraphSAGE has it (Hamilton et al. 2017, arXiv:1706.02216, section 3.1; drawn wit
 "neighbours_1" int32 [b, s1], nodes that send to the batch's, "neighbours_2" [b, s1, s2], nodes
 that send to those, ...; -1 where a node has no neighbour.
 
-With `receptive_field` L training has only the part of the graph that its nodes see through L
-layers (data/graph/field.py), which changes no number and saves the rest; evaluation has all of it.
+With `receptive_field` L the part of the graph that training nodes see through L layers
+(data/graph/field.py) lies in "field/..." too, and a training batch says in "seen" int32 [b] where
+its nodes stand in that: to train on it changes no number and saves the rest.
 
 Letters: `b` nodes of a batch, `n` of the graph, `e` edges, `k` of the split, `s` samples.
 """
@@ -25,7 +26,7 @@ import numpy as np
 
 from data import splits
 from data.graph import edges, positions
-from data.graph.field import receptive_field
+from data.graph.field import FIELD, receptive_field
 from data.graph.kinds import NodeGraph
 from data.pipelines.common.rows import Arrays, Rows, rounded, spec_of, this_process
 from training.contracts import ConfigError, Info, Pipeline
@@ -58,7 +59,7 @@ class Config:
       features: "sparse", only what is not 0, or "dense" [n, f].
       neighbours: how many neighbours are sampled at each distance, () for none.
       receptive_field: edges, at least the model's layers, beyond which training leaves the graph
-        out; 0 for all of it.
+        out; 0 to train on all of it.
       positions: what is added to the nodes: "laplacian:8", "random_walk:16", "degree".
       pad_to: batches of the whole split are padded to a multiple, which a mesh then divides.
     """
@@ -103,17 +104,19 @@ def build(
     rows = Rows(len(nodes), size, seed, train, shuffled=not whole, process=process)
     sampled = config.neighbours if train else ()
     sampler = Sampler(data.graph, source.info.num_nodes) if sampled else None
-    num_nodes, place = source.info.num_nodes, None
     graph = inputs(data.graph, source.info, config.features, config.positions)
+    constant, place = constants(graph, source.info.num_nodes), None
     if train and config.receptive_field:
-        graph, place = receptive_field(graph, nodes, config.receptive_field, num_nodes)
-        num_nodes = len(graph["degrees"])
+        hops = config.receptive_field
+        graph, place = receptive_field(graph, nodes, hops, source.info.num_nodes)
+        constant |= constants(graph, len(graph["degrees"]), FIELD)
 
     def batch(number: int) -> Arrays:
         places, mask = rows.of(number)
         chosen_nodes = nodes[places]
-        node = chosen_nodes if place is None else place[chosen_nodes]
-        found = {"node": node, "label": data.labels[chosen_nodes], "mask": mask}
+        found = {"node": chosen_nodes, "label": data.labels[chosen_nodes], "mask": mask}
+        if place is not None:
+            found["seen"] = place[chosen_nodes]
         if not train:
             found["index"] = np.where(mask, places + chosen.start, -1)
         if sampler is not None:
@@ -129,7 +132,7 @@ def build(
         (spec_of(batch(0), size),),
         replace(source.info, receptive_field=config.receptive_field),
         batches,
-        constant=constants(graph, num_nodes),
+        constant=constant,
         num_batches=None if train else rows.num_batches,
     )
 
@@ -174,11 +177,11 @@ def inputs(
     return kept
 
 
-def constants(graph: edges.Graph, num_nodes: int) -> Arrays:
+def constants(graph: edges.Graph, num_nodes: int, prefix: str = edges.PREFIX) -> Arrays:
     """{"graph/...": array} of a graph of `num_nodes` nodes, sparse features as a table too."""
     if "feature_rows" in graph:
         graph = graph | edges.feature_slots(graph, num_nodes)
-    return {edges.PREFIX + name: array for name, array in graph.items()}
+    return {prefix + name: array for name, array in graph.items()}
 
 
 class Sampler:
