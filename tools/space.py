@@ -151,20 +151,32 @@ def check(
     fixed = {o.partition("=")[0] for o in overrides}
     for dimension in dimensions:
         key = dimension.key
-        if key in fixed:
-            raise ConfigError(f"{PREFIX}{key} and --config.{key} are both given: one of them")
         if key == "train.seed":
             raise ConfigError(f"{PREFIX}{key}: a seed is nothing to choose; see --seeds=K")
         if any(key == m or key.startswith(f"{m}.") for m in MEASURES):
             raise ConfigError(f"{PREFIX}{key} would change what trials are measured on")
+        if key in fixed:
+            raise ConfigError(f"{PREFIX}{key} and --config.{key} are both given: one of them")
         for value in dimension.examples():
-            _try(override(key, value), config, overrides, smoke)
+            resolved(config, overrides, {key: value}, smoke)
 
 
-def _try(searched: str, config: Mapping[str, Any], overrides: Sequence[str], smoke: bool) -> None:
+def resolved(
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    chosen: Mapping[str, Any],
+    smoke: bool = False,
+) -> dict[str, Any]:
+    """The whole config with the values {key: value} that a search chose.
+
+    Raises ConfigError, in the words of --search, where they do not fit it or one another.
+    """
+    searched = [override(key, value) for key, value in chosen.items()]
     try:
-        resolve.resolve(config, [*overrides, searched], smoke)
+        return resolve.resolve(config, [*overrides, *searched], smoke)
     except ConfigError as error:
-        text = str(error).replace("--config.", PREFIX)
-        where = "" if PREFIX in text else f"{PREFIX}{searched}: "
+        text = str(error)
+        for key in chosen:
+            text = text.replace(f"--config.{key}", f"{PREFIX}{key}")
+        where = "" if PREFIX in text else f"{PREFIX}{' '.join(searched)}: "
         raise ConfigError(f"{where}{text}") from error

@@ -217,8 +217,7 @@ class Sweep:
 
     def resolved(self, chosen: dict[str, Any]) -> dict[str, Any]:
         """The whole config with a trial's values."""
-        searched = [space.override(k, v) for k, v in chosen.items()]
-        return resolve.resolve(self.config, [*self.overrides, *searched], self.arguments.smoke)
+        return space.resolved(self.config, self.overrides, chosen, self.arguments.smoke)
 
     def attend(self, place: int) -> None:
         """Looks after a trial: reports what it measured, prunes it, or takes its end down."""
