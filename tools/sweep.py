@@ -50,6 +50,8 @@ def run(argv: Sequence[str]) -> int:
     with sweep.alone():
         sweep.open()
         sweep.go()
+        # A kill may have come between a trial's end and this.
+        sweep.keep_best()
     found = ranking.gather(sweep.study, sweep.metric, sweep.values["name"], dimensions)
     ranking.show(found, sweep.out)
     if not studies.complete(sweep.study):
@@ -251,7 +253,7 @@ class Sweep:
         return False
 
     def end(self, trial: Any, outcome: trials.Outcome) -> None:
-        """Takes a trial's end down, and keeps the best config so far."""
+        """Takes a trial's end down; a new best config is kept at once."""
         states = studies.library().trial.TrialState
         trial.set_user_attr(studies.SECONDS, round(outcome.seconds, 3))
         if outcome.values is None:
@@ -264,10 +266,15 @@ class Sweep:
             self.study.tell(trial.number, mean)
             said = f"{ranking.amount(self.metric, mean)} {ranking.settings(trial.params)}"
         done = studies.complete(self.study)
-        if done:
+        if done and done[0].number == trial.number:
+            self.keep_best()
+        self.bar.ended(trial.number, said, done)
+
+    def keep_best(self) -> None:
+        """Writes the best config so far, whole: with its test set."""
+        if done := studies.complete(self.study):
             best = self.resolved(done[0].params)
             folders.write_json(epath.Path(self.out) / "best.json", best)
-        self.bar.ended(trial.number, said, done)
 
     def stop(self) -> None:
         """Lets the runs save, and waits until they are gone."""
