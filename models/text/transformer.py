@@ -6,7 +6,7 @@ multiplied by sqrt(d), post-norm layers, sinusoidal positions, one embedding for
 output. Pre-norm layers (Xiong et al. 2020, arXiv:2002.04745) end in a norm. The Multi30k baseline
 of bentrevett/pytorch-seq2seq, notebook 6, is this model with learned positions, nothing shared,
 dropout on attention weights and in the mlp, and Xavier's standard deviations for the embeddings:
-9,038,853 parameters with vocabularies of 7,855 and 5,893 words and 100 positions.
+9,038,341 parameters with vocabularies of 7,853 and 5,893 words and 100 positions.
 
 Axis letters: `b` batch, `l` target length, `m` source length, `d` width, `v` vocabulary, `c` slots
 of the cache.

@@ -10,21 +10,12 @@ from data.sources import multi30k, sst2, tiny_shakespeare
 from data.text import words
 from data.text.tokenizers import Config as Tokens
 from tools import data as tool
+from tools import parts, resolve
 
 pytestmark = pytest.mark.raw
 NANOGPT = {"train": "train[:90%]", "test": "train[90%:]"}
 SPECIALS = ("pad", "unk", "bos", "eos")
-
-
-def translation(**changes):
-    """The protocol of bentrevett/pytorch-seq2seq: spaCy's words, lower-cased, from two on."""
-    common = {"lowercase": True, "min_frequency": 2, "specials": SPECIALS}
-    return texts.Config(
-        max_length=48,
-        tokenizer=Tokens("words", 5893, splitter="spacy:en", **common),
-        source_tokenizer=Tokens("words", 7853, splitter="spacy:de", **common),
-        **changes,
-    )
+TRANSLATIONS = ("text/transformer_multi30k", "text/gru_bahdanau_multi30k")
 
 
 def test_tiny_shakespeare():
@@ -59,8 +50,13 @@ def test_sst2():
     assert sum(b["mask"].sum() for b in built.batches(0)) == 1821
 
 
-def test_the_words_of_multi30k_are_those_that_were_published():
-    """7,853 German and 5,893 English entries, in the notebooks with <unk> <pad> <sos> <eos>."""
+@pytest.mark.parametrize("name", TRANSLATIONS)
+def test_the_words_of_multi30k_are_those_that_were_published(name: str):
+    """7,853 German and 5,893 English entries, in the notebooks with <unk> <pad> <sos> <eos>.
+
+    Of the configs, so that an entry which no text has (a mask, a size too large) is seen.
+    """
+    values = resolve.resolve(resolve.load_file(f"configs/{name}.py"), (), False)
     source = multi30k.build(multi30k.Config())
     train = source.texts("train").fields
     for field, language, published in (("source", "de", 7853), ("target", "en", 5893)):
@@ -69,8 +65,9 @@ def test_the_words_of_multi30k_are_those_that_were_published():
         for text in train[field]:
             counted.update(cut(text))
         assert sum(count >= 2 for count in counted.values()) + len(SPECIALS) == published
-    built = texts.build(translation(), source, "test", train=False, seed=0)
+    built = parts.build(values).pipeline("test")
     assert (built.info.source_vocab_size, built.info.vocab_size) == (7853, 5893)
+    assert sorted({*built.info.special}) == ["bos", "cls", "eos", "pad", "sep", "unk"]
     batch = next(built.batches(0))
     assert batch["source"].max() < 7853 and batch["target"].max() < 5893
     assert built.references["target"](0) == "a man in an orange hat starring at something ."
