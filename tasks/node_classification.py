@@ -3,7 +3,9 @@
 A batch holds "node" int32 [b], the nodes that it asks about, and "label" int32 [b]; the graph lies
 in the constant arrays "graph/...". "mask" bool [b], where it is there, is False on padding, which
 then counts nowhere. Where the batch also holds "neighbours_1" [b, s], "neighbours_2" [b, s, t], ...
-(sampled neighbours, of each node, of each of those, ...), the model reads those alone.
+(sampled neighbours, of each node, of each of those, ...), the model reads those alone. Where it
+holds "seen" int32 [b], training reads the part of the graph in "field/...", "seen" being the nodes'
+places there.
 
 `l2` adds l2 / 2 |W|^2 of the parameters of `l2_paths` to the loss, in evaluation too: the
 validation loss by which Kipf and Welling (arXiv:1609.02907; tkipf/gcn) stop holds the penalty.
@@ -19,7 +21,7 @@ import jax.numpy as jnp
 
 from tasks.common.cross_entropy import cross_entropy, in_top
 from tasks.common.forward import dropout_key, forward, initial
-from tasks.common.graphs import graph_of, l2_penalty
+from tasks.common.graphs import FIELD, graph_of, l2_penalty
 from training.contracts import Arrays, Aux, Batch, ConfigError, Info, Mean, Tree
 
 
@@ -107,7 +109,10 @@ class NodeClassification:
         self, params: Tree, mutable: Tree, batch: Batch, dropout: jax.Array | None
     ) -> tuple[jax.Array, Tree]:
         """(logits [b, k], the new collections); it trains where there is a dropout key."""
-        graph, node = graph_of(batch), batch["node"]
+        if dropout is not None and "seen" in batch:
+            graph, node = graph_of(batch, FIELD), batch["seen"]
+        else:
+            graph, node = graph_of(batch), batch["node"]
         names = (f"neighbours_{distance}" for distance in range(1, len(batch)))
         hops = [batch[name] for name in names if name in batch]
         if hops:
@@ -147,10 +152,28 @@ def build(config: Config, model: Any, info: Info) -> NodeClassification:
     """The task of telling the classes of nodes apart.
 
     Raises:
-      ConfigError: the data has no classes, or the penalty is negative.
+      ConfigError: the data has no classes, the penalty is negative, or the part of the graph that
+        training has is smaller than what the model sees.
     """
     if info.num_classes < 1:
         raise ConfigError("node_classification needs nodes with classes; num_classes is 0")
     if config.l2 < 0:
         raise ConfigError(f"task.l2={config.l2}: expected 0 or more")
+    _check_field(model, info.receptive_field)
     return NodeClassification(config, model)
+
+
+def _check_field(model: Any, field: int) -> None:
+    """Raises ConfigError where a model sees further than the `field` edges that training keeps."""
+    if not field:
+        return
+    sees = getattr(model, "hops", None)
+    if sees is None:
+        raise ConfigError(
+            f"data.receptive_field is {field}, and this model's nodes see all others: set 0"
+        )
+    if sees > field:
+        raise ConfigError(
+            f"data.receptive_field is {field}, and this model sees nodes {sees} edges away: "
+            f"set {sees}, or 0 for the whole graph"
+        )

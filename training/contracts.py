@@ -99,6 +99,7 @@ class Info:
       num_relations: kinds of edges, 0 where all are of one kind.
       num_nodes: nodes of the one graph, or entities of a knowledge graph; 0 where there are many
         graphs.
+      receptive_field: edges beyond which training leaves the one graph out, 0 for none left out.
       max_nodes: of many graphs, the nodes of the largest; 0 where that is not known.
       num_targets: numbers that a regression predicts, 0 where there are none.
       vocab_size: token ids are below it; 0 where there is no text.
@@ -115,6 +116,7 @@ class Info:
     num_edge_features: int = 0
     num_relations: int = 0
     num_nodes: int = 0
+    receptive_field: int = 0
     max_nodes: int = 0
     num_targets: int = 0
     vocab_size: int = 0

@@ -118,7 +118,8 @@ def build(
             yield dict(batch)
 
     training = _training_graph(graph, found.positive["train"], info.num_nodes)
-    constant = nodes.constants(training, info, config.features, config.positions)
+    whole = nodes.inputs(training, info, config.features, config.positions)
+    constant = nodes.constants(whole, info.num_nodes)
     num_batches = None if train else 1
     return Pipeline((spec_of(batch, size),), info, batches, constant, num_batches)
 

@@ -11,17 +11,22 @@ GraphSAGE has it (Hamilton et al. 2017, arXiv:1706.02216, section 3.1; drawn wit
 "neighbours_1" int32 [b, s1], nodes that send to the batch's, "neighbours_2" [b, s1, s2], nodes
 that send to those, ...; -1 where a node has no neighbour.
 
+With `receptive_field` L the part of the graph that training nodes see through L layers
+(data/graph/field.py) lies in "field/..." too, and a training batch says in "seen" int32 [b] where
+its nodes stand in that: to train on it changes no number and saves the rest.
+
 Letters: `b` nodes of a batch, `n` of the graph, `e` edges, `k` of the split, `s` samples.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from data import splits
 from data.graph import edges, positions
+from data.graph.field import FIELD, receptive_field
 from data.graph.kinds import NodeGraph
 from data.pipelines.common.rows import Arrays, Rows, rounded, spec_of, this_process
 from training.contracts import ConfigError, Info, Pipeline
@@ -53,6 +58,8 @@ class Config:
       splits: split expressions (data/splits.py) by the names that evaluators use.
       features: "sparse", only what is not 0, or "dense" [n, f].
       neighbours: how many neighbours are sampled at each distance, () for none.
+      receptive_field: edges, at least the model's layers, beyond which training leaves the graph
+        out; 0 to train on all of it.
       positions: what is added to the nodes: "laplacian:8", "random_walk:16", "degree".
       pad_to: batches of the whole split are padded to a multiple, which a mesh then divides.
     """
@@ -61,6 +68,7 @@ class Config:
     splits: dict[str, str] = field(default_factory=lambda: dict(splits.USUAL))
     features: str = "sparse"
     neighbours: tuple[int, ...] = ()
+    receptive_field: int = 0
     positions: tuple[str, ...] = ()
     pad_to: int = 64
 
@@ -96,11 +104,19 @@ def build(
     rows = Rows(len(nodes), size, seed, train, shuffled=not whole, process=process)
     sampled = config.neighbours if train else ()
     sampler = Sampler(data.graph, source.info.num_nodes) if sampled else None
+    graph = inputs(data.graph, source.info, config.features, config.positions)
+    constant, place = constants(graph, source.info.num_nodes), None
+    if train and config.receptive_field:
+        hops = config.receptive_field
+        graph, place = receptive_field(graph, nodes, hops, source.info.num_nodes)
+        constant |= constants(graph, len(graph["degrees"]), FIELD)
 
     def batch(number: int) -> Arrays:
         places, mask = rows.of(number)
         chosen_nodes = nodes[places]
         found = {"node": chosen_nodes, "label": data.labels[chosen_nodes], "mask": mask}
+        if place is not None:
+            found["seen"] = place[chosen_nodes]
         if not train:
             found["index"] = np.where(mask, places + chosen.start, -1)
         if sampler is not None:
@@ -114,9 +130,9 @@ def build(
 
     return Pipeline(
         (spec_of(batch(0), size),),
-        source.info,
+        replace(source.info, receptive_field=config.receptive_field),
         batches,
-        constant=constants(data.graph, source.info, config.features, config.positions),
+        constant=constant,
         num_batches=None if train else rows.num_batches,
     )
 
@@ -128,6 +144,10 @@ def _check(config: Config) -> None:
         raise ConfigError(f"data.pad_to is {config.pad_to}: it must be 1 or more")
     if any(count < 1 for count in config.neighbours):
         raise ConfigError(f"data.neighbours is {config.neighbours}: counts must be 1 or more")
+    if config.receptive_field < 0:
+        raise ConfigError(f"data.receptive_field is {config.receptive_field}: 0 is the whole graph")
+    if config.receptive_field and config.neighbours:
+        raise ConfigError("data.receptive_field and data.neighbours: one of them, as both choose")
     check_features(config.features)
 
 
@@ -137,10 +157,10 @@ def check_features(features: str) -> None:
         raise ConfigError(f"data.features is {features!r}: it must be 'sparse' or 'dense'")
 
 
-def constants(
+def inputs(
     graph: Mapping[str, np.ndarray], info: Info, features: str, added: tuple[str, ...]
-) -> Arrays:
-    """{"graph/...": array} of a whole graph, its features sparse or dense, with `added` positions.
+) -> edges.Graph:
+    """A whole graph as models read it: its features sparse or dense, with `added` positions.
 
     Raises ConfigError for an unknown position.
     """
@@ -152,11 +172,16 @@ def constants(
         kept |= edges.sparse_features(graph["nodes"])
     else:
         kept |= {k: graph[k] for k in sparse}
-    if "feature_rows" in kept:
-        kept |= edges.feature_slots(kept, info.num_nodes)
     for step in positions.parse(added, "data.positions"):
         kept |= step(kept, info.num_nodes)
-    return {edges.PREFIX + name: array for name, array in kept.items()}
+    return kept
+
+
+def constants(graph: edges.Graph, num_nodes: int, prefix: str = edges.PREFIX) -> Arrays:
+    """{"graph/...": array} of a graph of `num_nodes` nodes, sparse features as a table too."""
+    if "feature_rows" in graph:
+        graph = graph | edges.feature_slots(graph, num_nodes)
+    return {prefix + name: array for name, array in graph.items()}
 
 
 class Sampler:

@@ -24,7 +24,7 @@ _ADDRESS = (
     "https://raw.githubusercontent.com/multi30k/dataset/"
     "a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw/"
 )
-FILES = {
+_FILES = {
     (split, language): RawFile(
         f"{name}.{language}.gz", size, sha256, f"{_ADDRESS}{name}.{language}.gz"
     )
@@ -103,10 +103,10 @@ def build(config: Config) -> Published:
         form="translation",
         info=Info(COUNTS),
         pipelines=("texts",),
-        identity=" ".join([*pair, *(file.sha256 for file in FILES.values())]),
+        identity=" ".join([*pair, *(file.sha256 for file in _FILES.values())]),
         read=functools.partial(_read, pair),
         made_up=_made_up,
-        files=tuple(FILES.values()),
+        files=tuple(_FILES.values()),
     )
 
 
@@ -118,7 +118,7 @@ def _made_up(rng: np.random.Generator) -> dict[str, Any]:
 def _read(pair: tuple[str, str], split: str) -> Texts:
     sides = {}
     for field, language in zip(("source", "target"), pair, strict=True):
-        file = FILES[split, language]
+        file = _FILES[split, language]
         path = raw.fetch(_NAME, [file])[file.name]
         sides[field] = text_files.lines(path, COUNTS[split])
     return Texts(sides)

@@ -23,7 +23,7 @@ _ADDRESS = (
     "https://raw.githubusercontent.com/clairett/pytorch-sentiment-classification/"
     "457ffd83de90a9d6d472d8ffc31bbffe40a8b236/data/SST2/"
 )
-FILES = {
+_FILES = {
     split: RawFile(name, size, sha256, _ADDRESS + name)
     for split, name, size, sha256 in (
         (
@@ -65,10 +65,10 @@ def build(config: Config) -> Published:
         form="text",
         info=Info(COUNTS, num_classes=2, class_names=CLASSES),
         pipelines=("texts", "blocks"),
-        identity=" ".join(file.sha256 for file in FILES.values()),
+        identity=" ".join(file.sha256 for file in _FILES.values()),
         read=_read,
         made_up=_made_up,
-        files=tuple(FILES.values()),
+        files=tuple(_FILES.values()),
     )
 
 
@@ -78,7 +78,7 @@ def _made_up(rng: np.random.Generator) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=3)
 def _read(split: str) -> Texts:
-    file = FILES[split]
+    file = _FILES[split]
     path = raw.fetch(_NAME, [file])[file.name]
     texts, labels = [], []
     for number, line in enumerate(text_files.lines(path, COUNTS[split]), 1):

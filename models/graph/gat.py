@@ -145,6 +145,11 @@ class GAT(nn.Module):
     num_nodes: int
     num_classes: int
 
+    @property
+    def hops(self) -> int:
+        """How many edges away a node is seen by another."""
+        return self.config.depth
+
     @nn.compact
     def __call__(self, graph: Graph, train: bool) -> jax.Array:
         """Logits float32 [n, classes]; the hidden layers are sown as "embedding" [n, d]."""

@@ -49,8 +49,13 @@ TINY = {"hidden": 4}
 
 
 def inverse_root_degrees(graph: Graph, n: int) -> jax.Array:
-    """(1 + edges that arrive)^-1/2 of each node, float32 [n]."""
-    return jax.lax.rsqrt(1.0 + segment_count(graph["receivers"], n))
+    """(1 + edges that arrive)^-1/2 of each node, float32 [n]; "degrees" count them in part of a
+    graph, where some are left out.
+    """
+    degrees = graph.get("degrees")
+    return jax.lax.rsqrt(
+        1.0 + (segment_count(graph["receivers"], n) if degrees is None else degrees)
+    )
 
 
 def propagate(x_nd: jax.Array, graph: Graph, scale_n: jax.Array) -> jax.Array:
@@ -70,6 +75,11 @@ class GCN(nn.Module):
     num_features: int
     num_nodes: int
     num_classes: int
+
+    @property
+    def hops(self) -> int:
+        """How many edges away a node is seen by another."""
+        return self.config.depth
 
     @nn.compact
     def __call__(self, graph: Graph, train: bool) -> jax.Array:

@@ -94,7 +94,7 @@ class Layer(nn.Module):
             dense = InputDense(
                 self.features, width, self.dropout_rate, use_bias, self.dtype, name=name
             )
-            return dense(x, self.num_nodes, train)
+            return dense(x, count_nodes(x, self.num_nodes), train)
         x = Dropout(self.dropout_rate, name=f"{name}_dropout")(x, train)
         init = nn.initializers.glorot_uniform()
         dense = nn.Dense(width, use_bias=use_bias, dtype=self.dtype, kernel_init=init, name=name)
@@ -109,6 +109,11 @@ class GraphSAGE(nn.Module):
     num_nodes: int
     num_classes: int
     samples_neighbours: ClassVar[bool] = True
+
+    @property
+    def hops(self) -> int:
+        """How many edges away a node is seen by another."""
+        return self.config.depth
 
     @nn.compact
     def __call__(self, graph: Graph, train: bool, hops: Sequence[jax.Array] = ()) -> jax.Array:

@@ -1,7 +1,8 @@
 """The graph of a batch, by the names that models know, and penalties on their parameters.
 
 A batch holds the arrays of its graph with the prefix "graph/": those of one large graph, or of
-packs of small ones, [p, ...]. Axis letters: `b` examples, `n` nodes, `e` edges, `p` packs.
+packs of small ones, [p, ...]; with the prefix "field/", what training sees of the one graph.
+Axis letters: `b` examples, `n` nodes, `e` edges, `p` packs.
 """
 
 import re
@@ -13,15 +14,16 @@ from training.contracts import Batch, ConfigError, Tree
 from training.trees import path_name
 
 PREFIX = "graph/"
+FIELD = "field/"
 
 
-def graph_of(batch: Batch) -> dict[str, jax.Array]:
-    """The arrays under "graph/", without it.
+def graph_of(batch: Batch, prefix: str = PREFIX) -> dict[str, jax.Array]:
+    """The arrays under "graph/", without it, or under another prefix.
 
     Raises:
       ConfigError: there are none.
     """
-    graph = {name[len(PREFIX) :]: value for name, value in batch.items() if name.startswith(PREFIX)}
+    graph = {name[len(prefix) :]: value for name, value in batch.items() if name.startswith(prefix)}
     if not graph:
         raise ConfigError("this task needs a graph: data.pipeline must be one that gives graphs")
     return graph

@@ -117,7 +117,8 @@ def test_masked_tokens_are_told_by_the_embedding_itself() -> None:
     before = outputs(module, params, TOKENS)["logits"]
     biased = {**params, "bias": params["bias"] + 2.0 * (np.arange(texts.VOCABULARY) == 3)}
     after = outputs(module, biased, TOKENS)["logits"]
-    np.testing.assert_allclose(after - before, 2.0 * (np.arange(texts.VOCABULARY) == 3), atol=1e-5)
+    added = np.broadcast_to(2.0 * (np.arange(texts.VOCABULARY) == 3), before.shape)
+    np.testing.assert_allclose(after - before, added, atol=1e-5)
     # A token that does not occur, moved: only its own logit does.
     absent = int(np.setdiff1d(np.arange(texts.VOCABULARY), np.asarray(TOKENS))[0])
     moved = {"embedding": jnp.asarray(params["tokens"]["embedding"]).at[absent].add(1.0)}

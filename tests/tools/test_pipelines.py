@@ -41,7 +41,9 @@ def built(
 
 
 def test_every_pipeline_is_a_part() -> None:
-    assert find.names("data.pipeline") == ["examples", "graphs", "links", "nodes", "triples"]
+    assert find.names("data.pipeline") == [
+        "blocks", "examples", "graphs", "links", "nodes", "texts", "triples",
+    ]  # fmt: skip
 
 
 def test_a_config_without_the_key_reads_examples() -> None:
@@ -105,7 +107,10 @@ def test_members_have_the_batches_that_each_would_have_alone(kind: str) -> None:
 
 def test_only_constants_that_are_the_same_are_shared() -> None:
     _, links = built("links", ensemble=3, ensemble_data="own")
-    assert set(links.shared) == {f"graph/feature_{k}" for k in ("rows", "columns", "values")}
+    features = {f"graph/feature_{k}" for k in ("rows", "columns", "values")}
+    assert set(links.shared) == features | {
+        f"graph/slot_{k}" for k in ("columns", "places", "values")
+    }
     assert links.constant["graph/senders"].shape[0] == 3
     _, molecules = built("molecules", ensemble=2, ensemble_data="own")
     assert molecules.shared == () or set(molecules.shared) <= {"target/mean", "target/std"}

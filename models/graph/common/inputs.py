@@ -58,7 +58,7 @@ def count_nodes(graph: Graph, num_nodes: int = 0) -> int:
     Raises:
       ValueError: neither says it.
     """
-    for name in ("nodes", "node_mask", "node_graph"):
+    for name in ("nodes", "node_mask", "node_graph", "degrees"):
         if name in graph:
             return len(graph[name])
     if not num_nodes:
