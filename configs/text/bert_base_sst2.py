@@ -34,7 +34,8 @@ def get_config(arg: str = "scratch") -> ConfigDict:
                 "name": "text.bert",
                 "head": "classes",
                 "scan_layers": True,
-                "remat": "dots",
+                # With "dots", two rows a device overflow the stack of the TPU compiler.
+                "remat": "full",
                 "dtype": "bfloat16",
             },
             "data": {
