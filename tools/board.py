@@ -10,7 +10,7 @@ import numpy as np
 from tools import find
 from tools.outcomes import Row
 from tools.wordings import MEANINGS, WORDS, cost, measured, published, repeats, sentence, trivial
-from training import contents, plots, wording
+from training import plots, wording
 from training.figures import Curve
 
 TEMPLATES = (Path(__file__).parent / "templates", find.ROOT / "training" / "templates")
@@ -39,11 +39,11 @@ def html(rows: Sequence[Row]) -> str:
 
 
 def groups(rows: Sequence[Row]) -> list[list[dict[str, Any]]]:
-    """The rows as the template draws them, those of one config together."""
+    """The rows as the template draws them, those of one config together, the best news first."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         found.setdefault(row.spec.partition(":")[0], []).append(entry(row))
-    return list(found.values())
+    return sorted(found.values(), key=lambda card: WORDS.index(card[0]["word"]))
 
 
 def entry(row: Row) -> dict[str, Any]:
@@ -61,8 +61,8 @@ def entry(row: Row) -> dict[str, Any]:
         "smaller": stated["direction"] == "min",
         "published": published(row),
         "measured": wording.show(record["mean"], record["metric"]) if record else "–",
+        "trivial": trivial(row).partition(",")[0] if record and record["trivial"] else "",
         "cost": cost(row),
-        "seconds": record["seconds"] if record else None,
         "plot": dots(row),
         "facts": list(facts(row)),
         "curves": list(drawn_curves(row)),
@@ -146,4 +146,6 @@ def drawn_curves(row: Row) -> Iterator[dict[str, Any]]:
         title = wording.words(name)
         curve = Curve(title, x, series, bands, x_label="step", y_label=title)
         percent = wording.is_percentage(name)
-        yield plots.draw_curve(curve, percent, False if percent else None, None, contents.COLOURS)
+        others = [split for split in series if split != "train"]
+        colours = {"train": 0} | {split: number for number, split in enumerate(others, 1)}
+        yield plots.draw_curve(curve, percent, False if percent else None, None, colours)

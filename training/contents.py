@@ -25,7 +25,7 @@ _SECTIONS = {
 _WIDE = ("images", "heat_picture")
 _FIRST_CURVES = ("loss", "accuracy", "learning_rate")
 # The colour of a split is the same in every plot.
-COLOURS = {"train": 0, "val": 1, "test": 2}
+_COLOURS = {"train": 0, "val": 1, "test": 2}
 _HIDDEN = ("nonfinite",)
 
 
@@ -51,7 +51,7 @@ def curves(run: Run) -> Iterator[dict[str, Any]]:
             percent = wording.is_percentage(name)
             log = False if percent or name == "learning_rate" else None
             inside = mark is not None and len(curve.x) and curve.x[0] <= mark[0] <= curve.x[-1]
-            yield plots.draw_curve(curve, percent, log, mark if inside else None, COLOURS)
+            yield plots.draw_curve(curve, percent, log, mark if inside else None, _COLOURS)
 
 
 def curves_note(run: Run) -> str:

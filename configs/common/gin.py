@@ -61,10 +61,6 @@ def gin(dataset: str, arg: str, baseline: float, spread: float, **model: Any) ->
             if paper
             else "a tenth of each training fold chooses the weights, the fold is tested once",
             "verified": paper,
-            "short": "Folds of 18 molecules differ so much that their interval alone is wider than "
-            "the tolerance; the mean is within it."
-            if paper
-            else "",
             "beside": ("validated",) if paper else (),
         },
     }

@@ -18,7 +18,6 @@ function apply() {
   }
   const filtered = chosen.verdict || chosen.field;
   document.getElementById("shown").textContent = filtered ? `${shown} of ${entries.length} rows` : "";
-  document.getElementById("nothing").hidden = shown > 0;
 }
 
 function remember() {
