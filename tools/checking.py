@@ -36,7 +36,7 @@ def check(rows: Sequence[Row], budget: float) -> int:
             spent += cost(row)
     if not chosen:
         raise ConfigError(f"no record of these rows can be rerun in {budget:.0f} s: see --budget")
-    print(f"{len(chosen)} rows, about {wording.duration(spent)}", file=sys.stderr)
+    print(f"about {wording.duration(spent)} by the records", file=sys.stderr)
     failed = 0
     with tempfile.TemporaryDirectory() as folder, rerunning.Bar(len(chosen)) as bar:
         for row in chosen:

@@ -5,7 +5,6 @@ the config says of its baseline today, and the verdict that follows, are written
 the pages are (tools/board.py): neither needs a rerun.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,8 @@ FREE = (
 # Of a config that has no record: it comes after those that are known to be cheaper.
 UNKNOWN_SECONDS = 1800.0
 CURVE_POINTS = 60
+# The repository's own records.
+OWN = find.ROOT / "results"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +42,13 @@ class Row:
       spec: "graph/gin_mutag", or "graph/gin_mutag:validated" with an argument.
       values: the config as it is today.
       record: what was measured; None without a record.
+      guess: seconds that its runs may take, where it has no record.
     """
 
     spec: str
     values: Mapping[str, Any]
     record: Mapping[str, Any] | None = None
+    guess: float = UNKNOWN_SECONDS
 
     @property
     def baseline(self) -> Mapping[str, Any]:
@@ -66,7 +69,7 @@ class Row:
     @property
     def seconds(self) -> float:
         """What the record's runs took together, or a guess."""
-        return self.record["seconds"] if self.record else UNKNOWN_SECONDS
+        return self.record["seconds"] if self.record else self.guess
 
     @property
     def verdict(self) -> verdict.Verdict:
@@ -88,12 +91,14 @@ def rows(out: Path) -> list[Row]:
 
 
 def _row(spec: str, values: Mapping[str, Any], out: Path) -> Row:
-    path = path_of(spec, out)
-    try:
-        record = json.loads(path.read_text()) if path.exists() else None
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from error
-    return Row(spec, values, record)
+    record = _read(path_of(spec, out))
+    # What the repository's own record says of the cost is a guess for any other folder's.
+    own = record or _read(path_of(spec, OWN))
+    return Row(spec, values, record, own["seconds"] if own else UNKNOWN_SECONDS)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return folder.read_json(epath.Path(path)) if path.exists() else None
 
 
 def specs() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -83,9 +83,8 @@ def run(argv: Sequence[str]) -> int:
 
 def places(out: str) -> tuple[Path, Path | None]:
     """(folder of the records, root of RESULTS.md and README.md or None): the repository's own."""
-    own = find.ROOT / "results"
-    path = own if out == "results" else Path(out)
-    return path, find.ROOT if path.resolve() == own.resolve() else None
+    path = outcomes.OWN if out == "results" else Path(out)
+    return path, find.ROOT if path.resolve() == outcomes.OWN.resolve() else None
 
 
 def seconds(text: str | None) -> float | None:

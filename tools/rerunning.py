@@ -29,7 +29,7 @@ POLL_SECONDS = 0.5
 TAIL_LINES = 15
 # What train.py ends with when it was stopped with everything saved.
 STOPPED = {error.code: error for error in (PreemptedError, InterruptedRunError)}
-STEP = re.compile(rb"step (\d+)/(\d+)  .*?(?:\(([^,()]+/s)[^()]*\))?\r?$", re.MULTILINE)
+STEP = re.compile(rb"step (\d+)/(\d+)  .*?(?:\(([\d,]+ \w+/s)[^()]*\))?$", re.MULTILINE)
 TAIL_BYTES = 4096
 
 

@@ -21,6 +21,7 @@ FASHION = (
     "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot".replace("_", "-")
 ).split()
 
+
 def gallery(path: Path) -> Path:
     """One figure of each kind, with long names and many of everything."""
     random = np.random.default_rng(0)
