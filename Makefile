@@ -63,7 +63,7 @@ format: .venv-dev/done ## format the tree
 
 # --no-config and the cleared variables: a lock must not remember the machine that made it.
 lock: .venv-dev/done ## resolve pyproject.toml again into locks/ (needs the network)
-	@for lock in base: dev:dev,graphs,text graphs:graphs text:text tpu:tpu cuda:cuda tpu-dev:tpu,dev,graphs,text; do \
+	@for lock in base: dev:dev,graphs,text,sweep graphs:graphs text:text sweep:sweep tpu:tpu cuda:cuda tpu-dev:tpu,dev,graphs,text,sweep; do \
 	  name=$${lock%%:*}; extras=$$(echo $${lock#*:} | tr , '\n' | sed '/^$$/d; s/^/--extra /' | tr '\n' ' '); \
 	  env -u PIP_FIND_LINKS -u UV_INDEX_URL .venv-dev/bin/uv pip compile pyproject.toml $$extras \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

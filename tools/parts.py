@@ -166,7 +166,12 @@ def values_of(workdir: str) -> dict[str, Any]:
     path = epath.Path(workdir) / "config.json"
     if not path.exists():
         raise ConfigError(f"{workdir} holds no run: there is no config.json in it")
-    return resolve.complete(read_json(path))
+    values = read_json(path)
+    if "data" not in values:
+        raise ConfigError(
+            f"{workdir} holds weights and no run: begin one with --config.train.init_from={workdir}"
+        )
+    return resolve.complete(values)
 
 
 def restore(workdir: str, which: str = "best") -> Restored:

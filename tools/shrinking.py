@@ -36,6 +36,8 @@ def shrink(full: Mapping[str, Any]) -> dict[str, Any]:
         "log_every": 3 * k,
         "save_every": 5 * k,
         "ensemble": min(full["train"]["ensemble"], 2),
+        # Weights of other sizes than TINY's need not be there; the command line may give some.
+        "init_from": "",
     }
     small["evaluators"] = tuple(
         {

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from training.figures import Curve, Figure, Frames, Graph, Heatmap, Images, Scatter, TextTable
-from training.plots import draw_curve, draw_graph, draw_scatter
+from training.figures import Bars, Curve, Figure, Frames, Graph, Heatmap, Images, Scatter, TextTable
+from training.plots import draw_bars, draw_curve, draw_graph, draw_scatter
 
 # Up to this side a picture is enlarged without smoothing: its pixels are what the model met.
 PIXELATED = 64
@@ -32,6 +32,8 @@ def draw(figure: Figure) -> dict[str, Any]:
             return draw_scatter(figure)
         case Graph():
             return draw_graph(figure)
+        case Bars():
+            return draw_bars(figure)
         case TextTable():
             return {
                 "kind": "table",

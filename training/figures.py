@@ -186,9 +186,28 @@ class TextTable:
             )
 
 
-Figure = Curve | Heatmap | Images | Frames | Scatter | Graph | TextTable
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """A bar for each of `labels`, `values` [n] >= 0 long; `percent` where they are shares."""
+
+    title: str
+    labels: Labels
+    values: np.ndarray
+    percent: bool = False
+
+    def __post_init__(self):
+        values = np.asarray(self.values)
+        _require(values.shape == (len(self.labels),), f"bars need {len(self.labels)} values")
+        _require(
+            bool(np.all((values >= 0) & (values < np.inf))),
+            "bars have finite lengths of at least 0",
+        )
+
+
+Figure = Curve | Heatmap | Images | Frames | Scatter | Graph | TextTable | Bars
 _KINDS = {
-    kind.__name__: kind for kind in (Curve, Heatmap, Images, Frames, Scatter, Graph, TextTable)
+    kind.__name__: kind
+    for kind in (Curve, Heatmap, Images, Frames, Scatter, Graph, TextTable, Bars)
 }
 
 

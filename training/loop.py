@@ -129,7 +129,7 @@ class Run:
         """Everything before the first update: data under way, compiled, restored or begun."""
         newest = self.checkpoints.latest()
         if newest is None:
-            transfer.check(self.train.init_from)
+            transfer.check(self.train.init_from, self.config.values.get("model", {}))
         saved = self.saved(newest)
         self.clock.earlier = saved.seconds
         self.open(saved)

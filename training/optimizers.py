@@ -3,7 +3,7 @@
 One chain for all, so that its order is stated once:
 
     clip by global norm -> coupled decay -> the optimizer's own scaling -> decoupled decay
-      -> trust ratio (LAMB) -> multipliers by path -> - learning rate
+      -> trust ratio (LAMB) -> factors by path and layer -> - learning rate
 
     sgd        momentum as PyTorch has it (no dampening), optionally Nesterov's
     adam       Kingma and Ba 2015, arXiv:1412.6980, algorithm 1
@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from training import layer_rates
 from training.contracts import ConfigError, Tree
 from training.gradients import Optimizer
 from training.trees import path_name
@@ -77,6 +78,9 @@ class Config:
       clip_norm: largest global norm of the gradients; None clips nothing.
       multipliers: {pattern: factor on the learning rate}; where several match, their product.
         A ConfigDict refuses a key with a dot: write [^/]+ for "one name".
+      layer_decay: factor on the learning rate from a layer to the one below it
+        (training/layer_rates.py); 1 is the same for all.
+      input_paths: patterns of what comes before the layers, and learns slowest under layer_decay.
       frozen: parameters of these paths are not trained and have no optimizer state.
       accumulation_steps: microbatches a batch is divided into, one after the other.
       ema_decay: decay of the average of the parameters that evaluation uses; None keeps none.
@@ -101,6 +105,8 @@ class Config:
     factor: float = 0.1
     clip_norm: float | None = None
     multipliers: dict[str, float] = field(default_factory=dict)
+    layer_decay: float = 1.0
+    input_paths: tuple[str, ...] = layer_rates.INPUTS
     frozen: tuple[str, ...] = ()
     accumulation_steps: int = 1
     ema_decay: float | None = None
@@ -136,6 +142,8 @@ def build(config: Config, total_steps: int) -> Optimizer:
         chain.append(optax.scale_by_trust_ratio())
     if config.multipliers:
         chain.append(_multiply(dict(config.multipliers)))
+    if config.layer_decay != 1.0:
+        chain.append(_decay_layers(config.layer_decay, config.input_paths))
     chain.append(_scale_by_learning_rate(schedule))
     return Optimizer(
         tx=optax.chain(*chain),
@@ -230,6 +238,20 @@ def _multiply(multipliers: Mapping[str, float]) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
+def _decay_layers(decay: float, inputs: tuple[str, ...]) -> optax.GradientTransformation:
+    """Times the factors of `layer_rates`."""
+
+    def init(params: Tree) -> optax.EmptyState:
+        layer_rates.factors(params, decay, inputs)
+        return optax.EmptyState()
+
+    def update(updates: Tree, state: Any, params: Any = None) -> tuple[Tree, Any]:
+        factors = layer_rates.factors(updates, decay, inputs)
+        return jax.tree.map(lambda u, f: u * jnp.asarray(f, u.dtype), updates, factors), state
+
+    return optax.GradientTransformation(init, update)
+
+
 def _decay_mask(patterns: tuple[str, ...]) -> Callable[[Tree], Tree]:
     def mask(tree: Tree) -> Tree:
         if patterns == Config.decay_paths:
@@ -295,8 +317,10 @@ def _check(config: Config, total_steps: int) -> None:
         raise ConfigError(
             "optimizer.schedule 'step' needs optimizer.boundaries, such as (32000, 48000)"
         )
+    if config.input_paths != Config.input_paths and config.layer_decay == 1.0:
+        raise ConfigError("optimizer.input_paths does nothing without layer_decay: remove it")
     _check_ranges(config, total_steps)
-    for key in ("decay_paths", "multipliers", "frozen"):
+    for key in ("decay_paths", "multipliers", "frozen", "input_paths"):
         for pattern in getattr(config, key):
             _compile(pattern, f"optimizer.{key}")
 
@@ -311,6 +335,7 @@ def _check_ranges(config: Config, total_steps: int) -> None:
     for key in ("momentum", "b1", "b2", "ema_decay"):
         value = getattr(config, key)
         need(key, value is None or 0 <= value < 1, "in [0, 1)")
+    need("layer_decay", 0 < config.layer_decay <= 1, "above 0 and at most 1")
     need("accumulation_steps", config.accumulation_steps >= 1, "1 or more")
     need("clip_norm", config.clip_norm is None or config.clip_norm > 0, "positive, or None")
     scale = config.loss_scale

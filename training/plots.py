@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from training.axes import Axis, axes, make_axis
-from training.figures import Curve, Graph, Scatter
+from training.figures import Bars, Curve, Graph, Scatter
 
 WIDTH, HEIGHT = 600, 300
 MOST_POINTS = 300
@@ -215,6 +215,19 @@ def draw_graph(graph: Graph) -> dict[str, Any]:
         "legend": bool(graph.group_names),
         "dot": 9 if len(shares) <= 200 else 4,
     }
+
+
+def draw_bars(bars: Bars) -> dict[str, Any]:
+    """What the template draws of Bars: lengths in units of WIDTH, the longest fills it."""
+    values = np.asarray(bars.values, np.float64)
+    longest = float(values.max(initial=0.0)) or 1.0
+    texts = [f"{100 * v:.1f} %" if bars.percent else f"{v:.4g}" for v in values]
+    rows = [
+        {"label": label, "text": text, "length": round(WIDTH * float(v) / longest, 1)}
+        for label, text, v in zip(bars.labels, texts, values, strict=True)
+    ]
+    said = ", ".join(f"{row['label']} {row['text']}" for row in rows)
+    return {"kind": "bars", "title": bars.title, "alt": f"{bars.title}: {said}", "rows": rows}
 
 
 def draw_intervals(

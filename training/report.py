@@ -30,17 +30,9 @@ def write(workdir: epath.PathLike) -> epath.Path:
 
 def render(run: Run) -> str:
     """The page of a run as one text of HTML."""
-    import jinja2  # 0.1 s that a training process need not wait for
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     curves = list(contents.curves(run))
-    return environment.get_template("report.html.j2").render(
+    return fill(
+        "report.html.j2",
         head=_head(run),
         baseline=_baseline(run),
         curves=curves[:_OPEN_CURVES],
@@ -53,6 +45,20 @@ def render(run: Run) -> str:
         repeat=contents.repeat(run),
         problems=run.problems,
     )
+
+
+def fill(template: str, **values: Any) -> str:
+    """A page of training/templates as one text of HTML, with these values."""
+    import jinja2  # 0.1 s that a training process need not wait for
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(**values)
 
 
 def _head(run: Run) -> dict[str, Any]:

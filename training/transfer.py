@@ -2,8 +2,9 @@
 
 Only `params` and `mutable` are taken; step, key and optimizer begin anew. An array whose path is
 not there, or has another shape, keeps its fresh values (a new head). A table of positions of
-another length is interpolated: over two dimensions where both lengths are squares, a class token
-apart, as Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.2 does, else over one.
+another length is interpolated: over two dimensions where both lengths are squares, class tokens
+apart, as Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.2 does, else over one. A text's
+positions (those beside a table of `tokens`) are no grid: the first ones are taken as they are.
 """
 
 import dataclasses
@@ -18,10 +19,12 @@ import jax
 import jax.numpy as jnp
 from etils import epath
 
+from training import config as configs
 from training.checkpoint import Checkpoints
 from training.compiled import once
 from training.contracts import ConfigError, DataError, TrainState
-from training.trees import path_name
+from training.folder import read_json
+from training.trees import named, nested, path_name
 
 PARTS = ("params", "mutable")
 POSITIONS = re.compile(r"(^|[/_])(pos|position|positions|posemb|pos_embedding)([/_]|$)")
@@ -40,7 +43,7 @@ def start_from(state: TrainState, source: str) -> TrainState:
     checkpoints, step = _open(source)
     try:
         have = _shapes({k: v for k, v in checkpoints.shapes(step).items() if k in PARTS})
-        fresh = _named({part: getattr(state, part) for part in PARTS})
+        fresh = named({part: getattr(state, part) for part in PARTS})
         same = {n: a for n, a in fresh.items() if n in have and have[n].shape == a.shape}
         resized = {n: a for n, a in fresh.items() if n in have and _is_longer(n, have[n], a)}
         if not same and not resized:
@@ -49,21 +52,41 @@ def start_from(state: TrainState, source: str) -> TrainState:
             )
         wanted = {n: _spec(a.shape, a) for n, a in same.items()}
         wanted |= {n: _spec(have[n].shape, a, whole=True) for n, a in resized.items()}
-        taken = _named(checkpoints.restore_some(step, _nested(wanted)))
+        taken = named(checkpoints.restore_some(step, nested(wanted)))
     finally:
         checkpoints.close()
     for name, array in resized.items():
-        resize = functools.partial(resize_positions, length=array.shape[-2])
-        taken[name] = once(resize, taken[name], out_shardings=array.sharding)
+        if _of_text(name, fresh):
+            taken[name] = once(first_positions, taken[name], array, out_shardings=array.sharding)
+        else:
+            resize = functools.partial(resize_positions, length=array.shape[-2])
+            taken[name] = once(resize, taken[name], out_shardings=array.sharding)
     _tell(source, step, have, fresh, resized, taken)
     return _with(state, taken)
 
 
-def check(source: str) -> None:
-    """Raises ConfigError where `source`, if any, has no checkpoints: known before compiling."""
+def check(source: str, model: Mapping[str, Any]) -> None:
+    """Raises ConfigError where `source`, if any, has no checkpoints: known before compiling.
+
+    Where its section `model` says something else than `model`, one line says so: heads or an
+    epsilon that differ would fit by their shapes.
+    """
+    if not source:
+        return
     folder, _ = _split(source)
-    if source and not (epath.Path(folder) / "checkpoints").is_dir():
-        raise ConfigError(f"train.init_from={source}: {folder} holds no checkpoints of a run")
+    if not (epath.Path(folder) / "checkpoints").is_dir():
+        raise ConfigError(
+            f"train.init_from={source}: {folder} holds no checkpoints of a run (of published "
+            f"weights it is made by python -m tools.import_weights --from=DIR --out={folder})"
+        )
+    path = epath.Path(folder) / "config.json"
+    there = read_json(path).get("model", {}) if path.exists() else {}
+    if there and model:
+        differing = [
+            f"{key} {now!r} (there {before!r})"
+            for key, (before, now) in configs.differences(there, model).items()
+        ]
+        log.info("the model of %s differs in: %s", source, ", ".join(differing) or "nothing")
 
 
 def _split(source: str) -> tuple[str, str]:
@@ -74,7 +97,7 @@ def _split(source: str) -> tuple[str, str]:
 
 def _open(source: str) -> tuple[Checkpoints, int]:
     """The source's checkpoints, and the step that is meant."""
-    check(source)
+    check(source, {})
     folder, text = _split(source)
     checkpoints = Checkpoints(folder, read_only=True)
     step = int(text) if text else checkpoints.latest()
@@ -87,6 +110,17 @@ def _open(source: str) -> tuple[Checkpoints, int]:
         checkpoints.close()
         raise DataError(f"train.init_from={source} is damaged: {fault}")
     return checkpoints, step
+
+
+def _of_text(name: str, fresh: Mapping[str, Any]) -> bool:
+    """Whether a table of positions stands beside the table of a vocabulary."""
+    return POSITIONS.sub(r"\1tokens\3", name) in fresh
+
+
+def first_positions(table: jax.Array, fresh: jax.Array) -> jax.Array:
+    """A table [..., l, d] whose first positions are `table`'s, and the rest `fresh`'s."""
+    kept = min(table.shape[-2], fresh.shape[-2])
+    return fresh.at[..., :kept, :].set(table[..., :kept, :])
 
 
 def resize_positions(table: jax.Array, length: int) -> jax.Array:
@@ -103,8 +137,8 @@ def resize_positions(table: jax.Array, length: int) -> jax.Array:
 
 
 def _class_tokens(before: int, after: int) -> int | None:
-    """0 or 1 tokens without a place beside two square grids; None where they are not square."""
-    square = [e for e in (0, 1) if all(math.isqrt(n - e) ** 2 == n - e for n in (before, after))]
+    """Tokens (up to 2) without a place beside two square grids; None where they are not square."""
+    square = [e for e in (0, 1, 2) if all(math.isqrt(n - e) ** 2 == n - e for n in (before, after))]
     return square[0] if square else None
 
 
@@ -141,8 +175,8 @@ def _tell(
 def _with(state: TrainState, taken: Mapping[str, Any]) -> TrainState:
     """The state with arrays replaced by name, and copies of the replaced parameters likewise."""
     rest = {"opt_state": state.opt_state, "carry": state.carry}
-    params = {n.removeprefix("params/"): a for n, a in _named({"params": state.params}).items()}
-    copies = _copies(_named(rest), params)
+    params = {n.removeprefix("params/"): a for n, a in named({"params": state.params}).items()}
+    copies = _copies(named(rest), params)
     new = {
         **taken,
         # Copied: the update donates both, and they must not be one buffer.
@@ -189,10 +223,6 @@ def _spec(shape: tuple[int, ...], like: jax.Array, whole: bool = False) -> jax.S
     return jax.ShapeDtypeStruct(shape, like.dtype, sharding=sharding)
 
 
-def _named(tree: Any) -> dict[str, Any]:
-    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
 def _shapes(tree: Any, prefix: str = "") -> dict[str, Any]:
     """{path: what has a shape} of nested dicts; other containers cannot be restored in part."""
     if isinstance(tree, Mapping):
@@ -201,18 +231,6 @@ def _shapes(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix[:-1]: tree} if hasattr(tree, "shape") else {}
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """{"a": {"b": x}} of {"a/b": x}."""
-    tree: dict[str, Any] = {}
-    for name, leaf in flat.items():
-        *parents, last = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = leaf
-    return tree
-
-
-def _some(named: Mapping[str, Any]) -> str:
-    texts = [f"{name} {tuple(a.shape)}" for name, a in list(named.items())[:3]]
-    return ", ".join(texts) + (", ..." if len(named) > 3 else "")
+def _some(arrays: Mapping[str, Any]) -> str:
+    texts = [f"{name} {tuple(a.shape)}" for name, a in list(arrays.items())[:3]]
+    return ", ".join(texts) + (", ..." if len(arrays) > 3 else "")

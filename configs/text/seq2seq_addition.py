@@ -48,7 +48,7 @@ def get_config() -> ConfigDict:
                 {"name": "standard", "split": "test"},
                 {"name": "text_attention", "split": "test"},
             ),
-            "train": {"steps": 3000, "log_every": 100, "save_every": 600},
+            "train": {"steps": 1500, "log_every": 100, "save_every": 300},
             "baseline": {
                 "kind": "published",
                 "metric": "test/exact_match",

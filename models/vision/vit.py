@@ -5,9 +5,13 @@ table 1 (Ti, S); `pool="gap"` with `positions="sincos2d"` is the plain ViT-S/16 
 2022, arXiv:2205.01580 (big_vision). Parameters at 224 pixels, patch 16, class token, 1000 classes:
 Ti 5,717,416, S 22,050,664, B 86,567,656, L 304,326,632.
 
+`distilled` adds DeiT's second token (arXiv:2012.12877, section 3): its head learns what the class
+token's does, and the logits are the mean of both.
+
 Deviations: the patch projection is a dense layer on flattened patches, which is the same function
 as the papers' strided convolution; the class token of `sincos2d` has no position; the head starts
-at zero, as in big_vision, so that the first prediction is uniform; GELU by its tanh approximation.
+at zero, as in big_vision, so that the first prediction is uniform; GELU by its tanh approximation,
+unless `activation` says otherwise; no teacher speaks to the second head.
 
 Axis letters: `b` batch, `l` tokens, `d` width, `p` `q` pixels of a patch, `c` channels.
 """
@@ -21,6 +25,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from models.layers.checks import check_rates, check_sizes
+from models.layers.mlp import activation
 from models.layers.norms import layer_norm
 from models.layers.positions import LearnedPositions, sincos_2d
 from models.layers.precision import compute_dtype
@@ -43,8 +48,11 @@ class Config:
       mlp_width: hidden width of the feed-forward networks; four times the width where it is None.
       patch_size: pixels a side; it must divide the image's height and width.
       pool: what the head reads: "token", a class token, or "gap", the mean over all tokens.
+      distilled: whether there is a second token, with a head of its own; it needs pool "token".
       positions: "learned", "sincos2d" (fixed) or "none".
       position_std: standard deviation of learned positions at the start.
+      activation: one of `models.layers.mlp.ACTIVATIONS`.
+      norm_epsilon: added to the variance in layer norms.
       dropout_rate: on the embedded tokens and on every residual branch.
       attention_dropout_rate: on the attention weights.
       stochastic_depth_rate: probability of skipping the last layer; 0 at the first, linear between.
@@ -61,8 +69,11 @@ class Config:
     mlp_width: int | None = None
     patch_size: int = 16
     pool: str = "token"
+    distilled: bool = False
     positions: str = "learned"
     position_std: float = 0.02
+    activation: str = "gelu_tanh"
+    norm_epsilon: float = 1e-6
     dropout_rate: float = 0.0
     attention_dropout_rate: float = 0.0
     stochastic_depth_rate: float = 0.0
@@ -104,9 +115,15 @@ class ViT(nn.Module):
             scan=config.scan_layers,
             remat=config.remat,
         )
-        x_bld = layer_norm("norm", compute_dtype(config.dtype))(x_bld)
+        x_bld = layer_norm("norm", compute_dtype(config.dtype), config.norm_epsilon)(x_bld)
         x_bd = x_bld[:, 0] if config.pool == "token" else x_bld.mean(axis=1)
-        head = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name="head")
+        logits = self._head("head", x_bd)
+        if config.distilled:
+            logits = (logits + self._head("distillation_head", x_bld[:, 1])) / 2
+        return logits
+
+    def _head(self, name: str, x_bd: jax.Array) -> jax.Array:
+        head = nn.Dense(self.num_classes, kernel_init=nn.initializers.zeros, name=name)
         return head(x_bd.astype(jnp.float32))
 
     def _embed(self, inputs: jax.Array) -> jax.Array:
@@ -128,8 +145,9 @@ class ViT(nn.Module):
         x_bld = project(patches.reshape(len(patches), rows * columns, -1))
         if config.positions == "sincos2d":
             x_bld += jnp.asarray(sincos_2d(rows, columns, self.width), dtype)
-        if config.pool == "token":
-            token = self.param("class_token", nn.initializers.zeros, (self.width,))
+        names = ["distillation_token"] if config.distilled else []
+        for name in (*names, *(["class_token"] if config.pool == "token" else [])):
+            token = self.param(name, nn.initializers.zeros, (self.width,))
             token_b1d = jnp.broadcast_to(token.astype(dtype), (len(x_bld), 1, self.width))
             x_bld = jnp.concatenate([token_b1d, x_bld], axis=1)
         if config.positions == "learned":
@@ -144,6 +162,8 @@ class ViT(nn.Module):
             dropout_rate=config.dropout_rate,
             attention_dropout_rate=config.attention_dropout_rate,
             attention_kernel=config.attention_kernel,
+            norm_epsilon=config.norm_epsilon,
+            activation=config.activation,
             dtype=compute_dtype(config.dtype),
             name=name,
         )
@@ -157,6 +177,9 @@ def build(config: Config, info: Any) -> ViT:
             raise ValueError(f"model.{field}={value!r}: expected one of {', '.join(accepted)}")
     check_sizes(config, "patch_size", "width", "heads", "mlp_width")
     check_sizes(config, "depth", least=0)
+    activation(config.activation)
+    if config.distilled and config.pool != "token":
+        raise ValueError(f"model.distilled needs model.pool='token', not {config.pool!r}")
     check_rates(config, "dropout_rate", "attention_dropout_rate", "stochastic_depth_rate")
     compute_dtype(config.dtype)
     width, depth, heads = VARIANTS[config.variant]

@@ -103,7 +103,7 @@ def test_arrays_that_only_one_of_both_has(source, caplog):
     )
 
 
-@pytest.mark.parametrize("tokens", [0, 1])
+@pytest.mark.parametrize("tokens", [0, 1, 2])
 def test_positions_are_interpolated_over_two_dimensions(tokens):
     """A plane stays the plane, inside of the outermost old positions."""
 
@@ -125,10 +125,31 @@ def test_positions_of_a_sequence_are_interpolated_over_one():
     assert found.shape == (24,) and (np.diff(found) >= 0).all()
 
 
+@pytest.mark.parametrize("length", [9, 25])
+def test_positions_of_a_text_are_taken_from_the_first_on(tmp_path, length):
+    """Interpolated, the third word's would be another word's; 25, 16 and 9 could be grids."""
+
+    def text(seed: int, length: int) -> TrainState:
+        made = state(seed, length=length)
+        rng = np.random.default_rng(seed)
+        tokens = {"embedding": jnp.asarray(rng.normal(size=(11, 8)), jnp.float32)}
+        return made.replace(params={**made.params, "tokens": tokens})
+
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(text(7, 16), {"best": {}}, RunState(step=7))
+    checkpoints.finish()
+    checkpoints.close()
+    fresh = text(0, length)
+    found = start_from(fresh, str(tmp_path)).params["positions"]["embedding"]
+    old, kept = text(7, 16).params["positions"]["embedding"], min(16, length)
+    np.testing.assert_array_equal(found[:kept], old[:kept])
+    np.testing.assert_array_equal(found[kept:], fresh.params["positions"]["embedding"][kept:])
+
+
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        (lambda f: f"{f}/nowhere", ConfigError, "holds no checkpoints"),
+        (lambda f: f"{f}/nowhere", ConfigError, r"no checkpoints .*tools\.import_weights"),
         (lambda f: f"{f}@6", ConfigError, r"its checkpoints are of the steps \[5, 7\]"),
         (lambda f: f"{f}@5", DataError, "is damaged: .* is missing"),
     ],

@@ -44,6 +44,34 @@ def test_big_visions_small_has_neither_token_nor_learned_positions() -> None:
     assert count(config) == 22_050_664 - 384 - 197 * 384
 
 
+@pytest.mark.parametrize(
+    ("variant", "expected"), [("Ti", 5_910_800), ("S", 22_436_432), ("B", 87_338_192)]
+)
+def test_a_distilled_one_has_a_token_and_a_head_more(variant: str, expected: int) -> None:
+    assert count(vit.Config(variant=variant, distilled=True)) == expected
+
+
+def test_distilled_logits_are_the_mean_of_two_heads() -> None:
+    """Each token is read by its own head: without the other's, half of the logits are left."""
+    module, image = model(distilled=True), images()
+    params = run.params(module, image)
+
+    def logits(*without: str) -> jax.Array:
+        nothing = {name: jax.tree.map(jnp.zeros_like, params[name]) for name in without}
+        return run.apply(module, {"params": {**params, **nothing}}, image, train=False)
+
+    first, second = logits("distillation_head"), logits("head")
+    np.testing.assert_allclose(first + second, logits(), atol=1e-6)
+    assert not np.allclose(first, second)
+    _, seen = run.apply(
+        module, {"params": params}, image, train=False,
+        capture_intermediates=lambda m, _: m.name == "norm", mutable=["intermediates"],
+    )  # fmt: skip
+    x_bld = seen["intermediates"]["norm"]["__call__"][0]
+    head = params["head"]
+    np.testing.assert_allclose(2 * first, x_bld[:, 0] @ head["kernel"] + head["bias"], atol=1e-5)
+
+
 def test_patches_are_read_row_by_row() -> None:
     """Token 5 (row 1, column 2) sees its own 4x4 pixels: its derivative is zero by all others."""
     image = images(1)
@@ -97,6 +125,15 @@ def test_the_first_prediction_is_uniform() -> None:
     assert not np.any(logits)
 
 
+@pytest.mark.parametrize("changes", [{"activation": "relu"}, {"norm_epsilon": 0.5}])
+def test_activation_and_epsilon_are_used(changes: dict) -> None:
+    params = run.params(model(), images())
+    plain, other = (
+        run.apply(m, {"params": params}, images(), train=False) for m in (model(), model(**changes))
+    )
+    assert not np.allclose(plain, other)
+
+
 @pytest.mark.parametrize(
     "rate", ["dropout_rate", "attention_dropout_rate", "stochastic_depth_rate"]
 )
@@ -125,6 +162,8 @@ def test_attention_of_every_layer_is_sown() -> None:
     [
         ({"variant": "XXL"}, "variant='XXL': expected one of Ti, S, B, L"),
         ({"pool": "max"}, "pool='max': expected one of token, gap"),
+        ({"activation": "swish"}, "activation 'swish': expected one of relu"),
+        ({"distilled": True, "pool": "gap"}, "distilled needs model.pool='token', not 'gap'"),
         ({"positions": "rotary"}, "positions='rotary': expected one of learned, sincos2d, none"),
         ({"dtype": "int4"}, "dtype 'int4': expected one of float32"),
     ],

@@ -21,12 +21,13 @@ PYTHONS = ("3.11", "3.12")
 # Lock -> the extras of pyproject.toml that it holds.
 LOCKS = {
     "base": (),
-    "dev": ("dev", "graphs", "text"),
+    "dev": ("dev", "graphs", "text", "sweep"),
     "graphs": ("graphs",),
     "text": ("text",),
+    "sweep": ("sweep",),
     "tpu": ("tpu",),
     "cuda": ("cuda",),
-    "tpu-dev": ("tpu", "dev", "graphs", "text"),
+    "tpu-dev": ("tpu", "dev", "graphs", "text", "sweep"),
 }
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[\w.+!]+)(?: ; (?P<marker>[^\\]+?))?(?: \\)?")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")

@@ -104,6 +104,14 @@ def test_smoke_shrinks_with_every_interval_different(values):
     assert resolve.resolve(full) == full, "a smoke run's config.json repeats the smoke run"
 
 
+def test_smoke_begins_with_no_weights_but_those_of_the_command_line(values):
+    there = {**values, "train": {**values["train"], "init_from": "weights/large"}}
+    assert resolve.resolve(there, smoke=True)["train"]["init_from"] == ""
+    small = resolve.resolve(there, ["train.init_from=weights/tiny"], smoke=True)
+    assert small["train"]["init_from"] == "weights/tiny"
+    assert resolve.resolve(small) == small
+
+
 def test_smoke_halves_large_images_once():
     values = resolve.load_file("configs/vision/resnet50_imagenet.py")
     small = resolve.resolve(values, smoke=True)

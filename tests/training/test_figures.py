@@ -24,6 +24,7 @@ FIGURES = [
     figures.Frames("film", (255 * PICTURES[..., :1]).astype(np.uint8), 7.5),
     figures.Scatter("points", np.ones((3, 2)), np.array([0, 1, 1]), ("a", "b"), "x", "y"),
     figures.Graph("graph", np.ones((3, 2)), np.array([[0, 1], [1, 2]]), weights=np.array([0, 1.0])),
+    figures.Bars("bars", ("a", "<b>"), np.array([0.25, 0.75]), percent=True),
     figures.TextTable("table", ("a", "b"), (("1", "2"), ("3", "4"))),
 ]
 
@@ -101,6 +102,9 @@ def test_what_is_no_figure_is_refused(header: str | None, message: str, tmp_path
         (lambda: figures.Scatter("", np.ones((2, 2)), np.array([0, 2]), ("a", "b")), "2 group"),
         (lambda: figures.Graph("", np.ones((2, 2)), np.array([[0, 2]])), "outside of 0 to 1"),
         (lambda: figures.TextTable("", ("a", "b"), (("1",),)), "must have 2 cells"),
+        (lambda: figures.Bars("", ("a",), np.ones(2)), "bars need 1 values"),
+        (lambda: figures.Bars("", ("a", "b"), np.array([1, -1])), "at least 0"),
+        (lambda: figures.Bars("", ("a", "b"), np.array([1, np.inf])), "finite"),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(make, message: str):

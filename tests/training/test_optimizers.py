@@ -241,6 +241,9 @@ WRONG = [
     ({"ema_decay": 1.5}, "optimizer.ema_decay is 1.5"),
     ({"accumulation_steps": 0}, "optimizer.accumulation_steps is 0"),
     ({"clip_norm": 0.0}, "optimizer.clip_norm is 0.0"),
+    ({"layer_decay": 0.0}, "optimizer.layer_decay is 0.0: it must be above 0"),
+    ({"layer_decay": 1.1}, "optimizer.layer_decay is 1.1"),
+    ({"input_paths": ("a",)}, "optimizer.input_paths does nothing without layer_decay"),
     ({"loss_scale": "dynamc"}, "optimizer.loss_scale is 'dynamc'"),
     ({"loss_scale": 0.0}, "optimizer.loss_scale is 0.0"),
     ({"frozen": ("(",)}, "optimizer.frozen.*no regular expression"),
@@ -258,6 +261,7 @@ UNMATCHED = [
     ({"frozen": ("dense", "encoder")}, "optimizer.frozen.*'encoder'"),
     ({"frozen": ("",)}, "leaves no parameter to train"),
     ({"multipliers": {"heads": 0.5}}, r"optimizer.multipliers\['heads'\].*head/kernel"),
+    ({"layer_decay": 0.5}, "optimizer.layer_decay: no path has a layer.*dense/bias"),
     ({"weight_decay": 0.1, "decay_paths": ("kernels",)}, "optimizer.decay_paths.*'kernels'"),
     ({"weight_decay": 0.1, "decay_paths": ("kernel", "scale")}, "decay_paths.*'scale'"),
 ]

@@ -175,6 +175,8 @@ EMPTY = [
     figures.Scatter("t", np.full((3, 2), np.nan)),
     figures.Graph("t", np.zeros((1, 2)), np.zeros((0, 2), int)),
     figures.TextTable("t", (), ()),
+    figures.Bars("t", (), np.zeros(0)),
+    figures.Bars("t", ("a",), np.zeros(1)),
 ]
 
 

@@ -155,7 +155,11 @@ def test_a_vocab_of_bert(tmp_path):
         (Config("file", 30522, path="{}"), ConfigError, "the file of another vocabulary"),
         (Config("file", 13, path="{}", splitter="spacy:de"), ConfigError, "has no words"),
         (Config("file", 13, path="/nowhere/vocab.txt"), DataError, "cannot be read"),
-        (Config("file", 13, path="package:absent_package/x"), DataError, "no package"),
+        (
+            Config("file", 13, path="package:absent_package/x"),
+            DataError,
+            "no package 'absent_package' is installed: pip install --no-deps absent_package",
+        ),
     ],
 )
 def test_files_of_another_vocabulary(tmp_path, config, error, said):

@@ -1,0 +1,1 @@
+"""What the families share: the form of a table, reading it both ways, and the files."""
