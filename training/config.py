@@ -122,6 +122,11 @@ class Baseline:
       source: arXiv id and table, or repository and file.
       protocol: what the source did, and where this config differs.
       verified: whether that source was read.
+      reduced: what is smaller here than in the paper, so that nothing is said of the paper; or "".
+      not_run_here: why there may be no record of it, such as an accelerator that it needs; or "".
+      short: why the number is missed and what was tried, where it is; or "".
+      beside: arguments of the same config whose number stands beside this one, as where a protocol
+        favours it.
     """
 
     kind: str = "own"
@@ -133,6 +138,10 @@ class Baseline:
     source: str = ""
     protocol: str = ""
     verified: bool = False
+    reduced: str = ""
+    not_run_here: str = ""
+    short: str = ""
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from training import determinism, files
 from training.contracts import ConfigError, DataError, DiskError
 from training.figures import save
 
-# A resumed run may differ from its folder's config in these: where it runs and what it writes.
+# A resumed run may differ from its folder's config in these: where it runs, what it writes and what
+# is said of its baseline.
 FREE_ON_RESUME = (
     "mesh.",
     "train.log_every",
@@ -33,6 +34,13 @@ FREE_ON_RESUME = (
     "train.keep_checkpoints",
     "train.watchdog_minutes",
     "train.compilation_cache",
+    "baseline.source",
+    "baseline.protocol",
+    "baseline.verified",
+    "baseline.reduced",
+    "baseline.not_run_here",
+    "baseline.short",
+    "baseline.beside",
 )
 # How old, at most, what a bucket has of the records may be while nothing is saved.
 FLUSH_SECONDS = 60.0

@@ -61,5 +61,6 @@ def gin(dataset: str, arg: str, baseline: float, spread: float, **model: Any) ->
             if paper
             else "a tenth of each training fold chooses the weights, the fold is tested once",
             "verified": paper,
+            "beside": ("validated",) if paper else (),
         },
     }

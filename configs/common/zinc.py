@@ -48,4 +48,5 @@ def baseline(value: float, spread: float, source: str, protocol: str) -> dict[st
         "source": source,
         "protocol": protocol,
         "verified": True,
+        "not_run_here": "needs an accelerator: days on 2 cores",
     }

@@ -15,4 +15,9 @@ from configs.common import gin
 
 def get_config(arg: str = "paper") -> ConfigDict:
     """The values; `arg` is how the epoch is chosen, paper or validated."""
-    return ConfigDict(gin.gin("MUTAG", arg, baseline=0.894, spread=0.056))
+    config = ConfigDict(gin.gin("MUTAG", arg, baseline=0.894, spread=0.056))
+    config.baseline.short = (
+        "The mean is within the tolerance; folds of 18 molecules differ so much that the interval "
+        "of ten is wider than it."
+    )
+    return config

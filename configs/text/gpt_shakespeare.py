@@ -64,6 +64,8 @@ def get_config(arg: str = "paper") -> ConfigDict:
                 if paper
                 else "weights chosen on 5 % of the text that were kept from training",
                 "verified": paper,
+                "not_run_here": "needs an accelerator: 3 minutes of an A100, a day on 2 cores",
+                "beside": ("validated",) if paper else (),
             },
         }
     )

@@ -53,6 +53,7 @@ def get_config(arg: str = "20") -> ConfigDict:
                 "source": "arXiv:1512.03385, Table 6",
                 "protocol": "45k/5k split, 64k updates of 128, last weights",
                 "verified": True,
+                "not_run_here": "needs an accelerator: an hour on one, days on 2 cores",
             },
         }
     )

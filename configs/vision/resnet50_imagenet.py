@@ -64,6 +64,7 @@ def get_config(arg: str = "100") -> ConfigDict:
                 "source": "google/flax examples/imagenet/README.md (TPU v3-8)",
                 "protocol": "100 epochs, batch 1024, last weights, centre crop 224 of 256",
                 "verified": True,
+                "not_run_here": "needs an accelerator: 4.4 hours on a TPU v3-8, and ImageNet",
             },
         }
     )

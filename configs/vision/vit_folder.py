@@ -58,6 +58,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 "metric": "test/accuracy",
                 "value": None,
                 "protocol": "a tenth of each class selects the weights, a fifth is the test set",
+                "not_run_here": "needs a folder of one's own images",
             },
         }
     )

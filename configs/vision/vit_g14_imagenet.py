@@ -77,6 +77,7 @@ def get_config(arg: str = "200") -> ConfigDict:
                 "kind": "own",
                 "metric": "test/accuracy",
                 "protocol": "200 epochs, batch 4096, averaged weights, centre crop 224 of 256",
+                "not_run_here": "needs an accelerator: a TPU slice for days, and ImageNet",
             },
         }
     )

@@ -77,6 +77,7 @@ def get_config(arg: str = "200") -> ConfigDict:
                 "source": "arXiv:2111.06377, appendix A.2",
                 "protocol": "200 epochs, batch 4096, averaged weights, centre crop 224 of 256",
                 "verified": True,
+                "not_run_here": "needs an accelerator: a TPU slice for days, and ImageNet",
             },
         }
     )

@@ -69,6 +69,7 @@ def get_config(arg: str = "90") -> ConfigDict:
                 "source": "arXiv:2205.01580; google-research/big_vision configs/vit_s16_i1k.py",
                 "protocol": "90 epochs, batch 1024, train[:99%], last weights",
                 "verified": True,
+                "not_run_here": "needs an accelerator: 7 hours on a TPU v3-8, and ImageNet",
             },
         }
     )

@@ -1,0 +1,365 @@
+"""tools.reproduce on planted rows: order, budget, failures, interruption, imports, checks."""
+
+import dataclasses
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools.conftest import values_of
+from tools import checking, outcomes, reproduce, rerunning, resolve
+from tools.outcomes import Row
+from training import config as configs
+from training.contracts import ConfigError, InterruptedRunError, PreemptedError
+
+TRIVIAL = {"name": "always the commonest class", "value": 0.1}
+
+
+def row(
+    spec: str = "vision/vit_digits",
+    values: tuple[float, ...] = (0.9, 0.91, 0.92, 0.93, 0.94),
+    seconds: float = 10.0,
+    overrides: tuple[str, ...] = (),
+    **baseline: Any,
+) -> Row:
+    """A row whose record has these values; none where there are none."""
+    resolved = resolve.resolve(resolve.load_file("configs/vision/vit_digits.py"), overrides)
+    resolved = {**resolved, "baseline": {**resolved["baseline"], **baseline}}
+    record = {
+        "values": {str(i): v for i, v in enumerate(values)},
+        "metric": "test/accuracy",
+        "mean": sum(values) / len(values) if values else None,
+        "interval": [min(values), max(values)] if len(values) > 1 else None,
+        "seconds": seconds,
+        "resolved": configs.plain(resolved),
+        "trivial": TRIVIAL,
+        "scalars": {},
+        "steps": 100,
+        "curves": {},
+        "runs": [{"commit": "abc", "devices": [], "cpu_count": 2, "python": "3", "versions": {}}],
+    }
+    return Row(spec, resolved, record if values else None)
+
+
+def finish(workdir: Path, values: dict[str, Any], measured: list[float], seed: int = 0) -> None:
+    """What a finished run leaves, as far as a record needs it."""
+    workdir.mkdir(parents=True)
+    values = {**values, "train": {**values["train"], "seed": seed}}
+    members = len(measured) > 1
+    result = {
+        "metric": values["baseline"]["metric"],
+        "values": measured,
+        "seeds": [f"{seed}.{i}" for i in range(len(measured))] if members else [seed],
+        "scalars": {"test/accuracy": sum(measured) / len(measured), "test/loss": 0.5},
+        "seconds": 10.0,
+        "steps": 100,
+        "status": "done",
+    }
+    environment = {"git_commit": "abc", "devices": ["cpu:0 cpu"], "cpu_count": 2, "python": "3"}
+    for name, content in (
+        ("config", values), ("result", result), ("environment", environment),
+    ):  # fmt: skip
+        (workdir / f"{name}.json").write_text(json.dumps(configs.plain(content)))
+    lines = [
+        {"step": step, "split": split, "loss": 1 / step, "accuracy": 1 - 1 / (step + seed + 1)}
+        for step in (50, 100)
+        for split in ("train", "val")
+    ]
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[str]]:
+    """Lets the rows be these, and a run be a script of its spec; returns what was run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(outcomes.trivial, "trivial", lambda values: TRIVIAL)
+    monkeypatch.setattr(rerunning, "POLL_SECONDS", 0.02)
+
+    def plant(rows: list[Row], scripts: dict[str, str]) -> list[str]:
+        ran: list[str] = []
+        known = {r.spec: r for r in rows}
+
+        def runs(found: Row, seeds: int | None, root: Path | None = None) -> list[rerunning.Run]:
+            made = []
+            for seed in range(seeds or 2):
+                folder = (root or tmp_path / "runs") / f"{found.spec}-{seed}"
+                script = scripts.get(found.spec, "")
+                made.append(rerunning.Run((sys.executable, "-c", script), folder))
+            return made
+
+        execute = rerunning.execute
+
+        def executed(run: rerunning.Run, *args: Any) -> None:
+            execute(run, *args)
+            spec, _, seed = str(run.workdir.relative_to(tmp_path / "runs")).rpartition("-")
+            ran.append(f"{spec} {seed}")
+            if not run.workdir.exists():
+                finish(run.workdir, dict(known[spec].values), [0.9 + int(seed) / 100], int(seed))
+
+        monkeypatch.setattr(rerunning, "runs", runs)
+        monkeypatch.setattr(rerunning, "execute", executed)
+        monkeypatch.setattr(outcomes, "rows", lambda out: [_read(r, out) for r in rows])
+        return ran
+
+    return plant
+
+
+def _read(found: Row, out: Path) -> Row:
+    path = outcomes.path_of(found.spec, out)
+    return Row(found.spec, found.values, json.loads(path.read_text())) if path.exists() else found
+
+
+def test_the_cheapest_come_first_and_each_leaves_a_record(
+    planted: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row("vision/slow", seconds=20.0), row("vision/quick", ()), row("text/cheap")]
+    rows[1] = dataclasses.replace(rows[1], record=None)
+    ran = planted(rows, {})
+    assert reproduce.run(["--out=found", "--seeds=2"]) == 0
+    # A config without a record is taken for a dear one.
+    assert ran == [
+        f"{s} {i}" for s in ("text/cheap", "vision/slow", "vision/quick") for i in (0, 1)
+    ]
+    record = json.loads(Path("found/vision/quick.json").read_text())
+    assert record["values"] == {"0": 0.9, "1": 0.91} and record["mean"] == pytest.approx(0.905)
+    assert record["verdict"]["word"] == "OWN" and record["runs"][0]["commit"] == "abc"
+    assert [p[0] for p in record["curves"]["accuracy"]["val"]] == [50, 100]
+    assert Path("found/RESULTS.md").exists() and Path("found/index.html").exists()
+    assert "vision/quick" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_the_budget_is_listed(
+    planted: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = planted([row("vision/dear", seconds=500.0), row("vision/cheap", seconds=5.0)], {})
+    assert reproduce.run(["--out=found", "--budget=60s", "--seeds=1"]) == 0
+    assert ran == ["vision/cheap 0"]
+    assert "vision/dear: not run: takes about 8 min 20 s" in capsys.readouterr().out
+
+
+def test_a_run_that_takes_longer_is_asked_to_save_and_goes_on_another_time(
+    planted: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row("vision/late", seconds=0.5), row("vision/next", seconds=0.6)]
+    ran = planted(rows, {"vision/late": "import time; time.sleep(60)"})
+    begun = time.monotonic()
+    assert reproduce.run(["--out=found", "--budget=1s", "--seeds=1"]) == 0
+    assert time.monotonic() - begun < 30 and ran == []
+    assert "vision/late: not finished in its time" in capsys.readouterr().out
+
+
+def test_a_failing_row_stops_no_other_and_shows_its_logs_end(
+    planted: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "import sys; print('the disk is on fire', file=sys.stderr); sys.exit(4)"
+    ran = planted([row("vision/bad", seconds=1.0), row("vision/good")], {"vision/bad": script})
+    assert reproduce.run(["--out=found", "--seeds=1"]) == 5
+    assert ran == ["vision/good 0"]
+    printed = capsys.readouterr()
+    assert "exit code 4" in printed.err and "the disk is on fire" in printed.err
+    assert "vision/bad: FAILED" in printed.out
+
+
+@pytest.mark.parametrize(("code", "error"), [(75, PreemptedError), (130, InterruptedRunError)])
+def test_what_was_stopped_is_stopped_and_goes_on(
+    planted: Callable[..., list[str]], code: int, error: type[Exception]
+) -> None:
+    scripts = {"vision/one": f"raise SystemExit({code})"}
+    ran = planted([row("vision/one", seconds=1.0), row("vision/two")], scripts)
+    with pytest.raises(error, match="same command goes on"):
+        reproduce.run(["--out=found", "--seeds=1"])
+    assert ran == []
+    scripts.clear()
+    assert reproduce.run(["--out=found", "--seeds=1"]) == 0
+    assert ran == ["vision/one 0", "vision/two 0"]
+
+
+def test_ctrl_c_reaches_the_run_once(tmp_path: Path) -> None:
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: (print('saving'), sys.exit(130)))\n"
+        "print('begun', flush=True)\ntime.sleep(60)"
+    )
+    run = rerunning.Run((sys.executable, "-c", script), tmp_path / "run")
+
+    def interrupt() -> None:
+        while "begun" not in (run.log.read_text() if run.log.exists() else "").splitlines():
+            time.sleep(0.05)
+        signal.raise_signal(signal.SIGINT)
+
+    with rerunning.Bar(1) as bar, pytest.raises(InterruptedRunError):
+        threading.Thread(target=interrupt).start()
+        rerunning.execute(run, bar)
+    assert run.log.read_text().splitlines()[-1:] == ["saving"]
+
+
+def test_a_record_of_more_repeats_is_kept(
+    planted: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted([row("vision/known")], {})
+    assert reproduce.run(["--out=found", "--seeds=2"]) == 0
+    assert len(json.loads(Path("found/vision/known.json").read_text())["values"]) == 5
+    assert "2 repeats, and the record has 5, which is kept" in capsys.readouterr().err
+
+
+def test_what_is_not_run_here_is_run_where_it_is_named(
+    planted: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = planted([row("vision/big", (), not_run_here="needs a pod")], {})
+    assert reproduce.run(["--out=found", "--seeds=1"]) == 0
+    assert ran == [] and "not run here: needs a pod" in capsys.readouterr().out
+    assert reproduce.run(["big", "--out=found", "--seeds=1"]) == 0
+    assert ran == ["vision/big 0"]
+
+
+def test_runs_are_those_that_train_py_would_make() -> None:
+    (one, two) = rerunning.runs(row(), 2)
+    assert one.command[2:4] == ("--config=configs/vision/vit_digits.py", "--config.train.seed=0")
+    fingerprint = configs.fingerprint(row(overrides=("train.seed=1",)).values)
+    assert str(two.workdir) == f"runs/vision/vit_digits-{fingerprint}"
+    ensemble = row(overrides=("train.ensemble=3",))
+    assert len(rerunning.runs(ensemble, None)) == 1
+    assert len(rerunning.runs(row(), None)) == 5
+
+
+def test_progress_is_read_from_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("compiling\n")
+    assert rerunning.progress(log) is None
+    log.write_text(
+        "12:00:00 step 10/200  train  loss 0.5  (1,234 examples/s, 3 s left)\n"
+        "12:00:01 step 20/200  val  loss 0.4  (1,300 examples/s, 2 s left)\nsaving\n"
+    )
+    assert rerunning.progress(log) == (20, 200, "1,300 examples/s")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["nothing_like_it"], "no such config"),
+        (["--field=grpah"], "did you mean 'graph'"),
+        (["--budget=soon"], "--budget=soon: a time such as 90s, 5m or 2h"),
+        (["--seeds=0"], "--seeds=0: a whole number"),
+        (["--check", "--render"], "not allowed with"),
+        (["--import=nowhere"], "nowhere holds no run"),
+    ],
+)
+def test_a_users_mistake_is_one_line(argv: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        reproduce.run(argv)
+
+
+def test_budgets() -> None:
+    assert [reproduce.seconds(text) for text in ("90s", "5m", "2h", "1.5", None)] == [
+        90.0, 300.0, 7200.0, 90.0, None,
+    ]  # fmt: skip
+
+
+def test_finished_runs_become_a_record(planted: Callable[..., list[str]], tmp_path: Path) -> None:
+    found = row("vision/vit_digits", ())
+    planted([found], {})
+    for seed in range(3):
+        finish(tmp_path / f"run{seed}", dict(found.values), [0.9 + seed / 100], seed)
+    runs = ",".join(str(tmp_path / f"run{seed}") for seed in range(3))
+    assert reproduce.run([f"--import={runs}", "--out=found"]) == 0
+    record = json.loads(Path("found/vision/vit_digits.json").read_text())
+    assert record["values"] == {"0": 0.9, "1": 0.91, "2": 0.92} and record["seconds"] == 30.0
+    assert record["curves"]["accuracy"]["val"][0][2] > 0
+    with pytest.raises(ConfigError, match="2 repeats, and the record has 3"):
+        reproduce.run([f"--import={tmp_path}/run0,{tmp_path}/run1", "--out=found"])
+
+
+def test_other_runs_are_refused(planted: Callable[..., list[str]], tmp_path: Path) -> None:
+    found = row("vision/vit_digits", ())
+    planted([found], {})
+    other = row(overrides=("model.dropout_rate=0.9",))
+    finish(tmp_path / "other", dict(other.values), [0.9])
+    finish(tmp_path / "twice", dict(found.values), [0.9])
+    finish(tmp_path / "again", dict(found.values), [0.9])
+    finish(tmp_path / "begun", dict(found.values), [0.9])
+    (tmp_path / "begun" / "result.json").unlink()
+    finish(tmp_path / "smoke", values_of(real=False), [0.9])
+    for folder, message in (
+        (str(tmp_path / "other"), "of another config.*model.dropout_rate: 0.9 there, 0.1 now"),
+        (f"{tmp_path}/twice,{tmp_path}/again", "seed 0 is in another of these runs"),
+        (str(tmp_path / "begun"), "is not finished"),
+        (str(tmp_path / "smoke"), "is a smoke run"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            reproduce.run([f"--import={folder}", "--out=found"])
+
+
+def test_what_came_since_with_its_default_changes_nothing() -> None:
+    values = json.loads(json.dumps(configs.plain(values_of())))
+    older = {**values, "train": {**values["train"]}, "baseline": {**values["baseline"]}}
+    for section, key in (("train", "watchdog_minutes"), ("baseline", "reduced")):
+        del older[section][key]
+    older["train"]["seed"] = 7
+    assert outcomes.changed(older, resolve.complete(values)) == {}
+    older["baseline"]["metric"] = "test/loss"
+    assert list(outcomes.changed(older, resolve.complete(values))) == ["baseline.metric"]
+
+
+def test_a_rerun_agrees_within_the_rule() -> None:
+    """s is .01581 and t(.9995, 4) 8.610: one new value may be off by .1491."""
+    known = row()
+    assert checking.compare(known, [0.92 + 0.149])[0]
+    off, line = checking.compare(known, [0.92 - 0.150])
+    assert not off and "DIFFERS" in line and "allowed 15 points" in line
+    assert not checking.compare(known, [None])[0]
+
+
+def test_a_rerun_of_an_ensemble_has_ten_members_and_of_folds_all() -> None:
+    many = row(overrides=("train.ensemble=100",), values=(0.9, 0.91) * 50, seconds=100.0)
+    assert checking.repeats(many) == 10 and checking.cost(many) == pytest.approx(10.0)
+    folds = row(overrides=("train.ensemble=12",), spread={"kind": "folds", "n": 12, "value": 0.1})
+    assert checking.repeats(folds) == 12
+    assert checking.cost(row(seconds=50.0)) == pytest.approx(10.0)
+
+
+def test_check_says_no_with_5(
+    planted: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A number that is off, a config that is no longer the record's, and a run that fails."""
+    off = row("vision/off", (0.5, 0.5001, 0.5002))
+    other = row("vision/other")
+    record = {**other.record, "resolved": row(overrides=("model.dropout_rate=0.5",)).values}
+    other = dataclasses.replace(other, record=configs.plain(record))
+    rows = [row("vision/same"), off, other, row("vision/bad"), row("vision/dear", seconds=9e9)]
+    planted(rows, {"vision/bad": "raise SystemExit(3)"})
+
+    def read(run: rerunning.Run, *args: Any) -> None:
+        if "bad" in str(run.workdir):
+            raise rerunning.RunError("exit code 3")
+        finish(run.workdir, dict(rows[0].values), [0.92])
+
+    monkeypatch.setattr(rerunning, "execute", read)
+    assert reproduce.run(["--check", "same", "--out=found"]) == 0
+    assert reproduce.run(["--check", "--out=found"]) == 5
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "1 of 4 rows agree with their records"
+    text = "\n".join(lines)
+    assert "vision/off: DIFFERS, test accuracy 92.00 % by 1 new repeats" in text
+    assert "vision/other: agrees" in text and "model.dropout_rate: 0.5 there, 0.1 now" in text
+    assert "vision/bad: FAILED, exit code 3" in text
+    assert not Path("found").exists()
+
+
+def test_another_folder_knows_what_the_repositorys_rows_cost(tmp_path: Path) -> None:
+    cost = {r.spec: r.seconds for r in outcomes.rows(tmp_path)}
+    assert cost["graph/gcn_karate"] < 100 < outcomes.UNKNOWN_SECONDS == cost["vision/vit_folder"]
+
+
+@pytest.mark.raw
+@pytest.mark.timeout(900)
+def test_the_cheapest_rows_still_give_their_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce.run(["--check", "graph/gcn_karate", "graph/gcn_cora"]) == 0
+    assert "2 of 2 rows agree" in capsys.readouterr().out
