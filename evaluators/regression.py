@@ -1,4 +1,7 @@
-"""How far predicted numbers are from the true ones: root mean square, mean absolute, R^2.
+"""How far predicted numbers are from the true ones, and how well they agree.
+
+Root mean square, mean absolute error and R^2; Pearson's correlation, and Spearman's of their ranks,
+by which GLUE's STS-B is judged (Wang et al. 2018, arXiv:1804.07461, section 3.2).
 
 Letters: `n` examples, `t` targets. Scalars are means over the targets; the figure is the first's.
 """
@@ -25,9 +28,10 @@ TINY: dict[str, Any] = {}
 def build(
     config: Config, algorithm: Algorithm, pipeline: Pipeline, environment: Any
 ) -> Callable[[Any, TrainState], Report]:
-    """Returns run(compiled, state) -> Report with rmse, mae and r2 in the labels' units, by member.
+    """Returns run(compiled, state) -> Report.
 
-    The algorithm predicts "prediction" [b, t]; batches hold "label" [b] or [b, t].
+    Scalars by member: rmse and mae in the labels' units, r2, pearson and spearman. The algorithm
+    predicts "prediction" [b, t]; batches hold "label" [b] or [b, t].
     """
     del config, environment
     members = algorithm.members
@@ -57,7 +61,10 @@ def build(
 
 
 def errors(label: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
-    """{"rmse", "mae", "r2"} of [n, t] each; r2 is NaN where all labels are one."""
+    """{"rmse", "mae", "r2", "pearson", "spearman"} of [n, t] each.
+
+    r2 is NaN where all labels are one, correlations also where all predictions are.
+    """
     label, prediction = np.asarray(label, np.float64), np.asarray(prediction, np.float64)
     error = prediction - label
     square = np.square(error).mean(axis=0)
@@ -68,4 +75,24 @@ def errors(label: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
         "rmse": float(np.sqrt(square).mean()),
         "mae": float(np.abs(error).mean()),
         "r2": float(r2.mean()),
+        "pearson": correlation(label, prediction),
+        "spearman": correlation(_ranks(label), _ranks(prediction)),
     }
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's, the mean over t of [n, t] each; NaN where a column holds one value only."""
+    if (np.ptp(one, axis=0) == 0).any() or (np.ptp(other, axis=0) == 0).any():
+        return float("nan")
+    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    scale = np.sqrt(np.square(one).sum(axis=0) * np.square(other).sum(axis=0))
+    return float(((one * other).sum(axis=0) / scale).mean())
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """float64 [n, t]: ranks in each column, equal values sharing the mean of theirs."""
+    ranks = np.empty(values.shape)
+    for column in range(values.shape[1]):
+        _, place, count = np.unique(values[:, column], return_inverse=True, return_counts=True)
+        ranks[:, column] = (np.cumsum(count) - (count - 1) / 2)[place]
+    return ranks

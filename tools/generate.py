@@ -151,7 +151,7 @@ class Writer:
         front: Any = None
         while len(made) < length:
             if front is None or (limit and used + chunk > limit):
-                # A first prompt is whole if it fits; what comes later keeps to one shape.
+                # All that leaves room for a call; from the second time on it is of one shape.
                 room = limit - chunk if limit else len(ids)
                 known = (ids + made)[-room:]
                 front = self._begin(begin, known)

@@ -46,6 +46,23 @@ def own(text: str) -> dict[str, Any]:
     return {"kind": "own", "metric": "test/accuracy", "protocol": text}
 
 
+WORDS = {"name": "words", "lowercase": True, "vocab_size": 14_000}
+
+
+def bilstm() -> dict[str, Any]:
+    """The section `model` of google/flax's example, but for how it sums a text up."""
+    return {
+        "name": "text.rnn",
+        "head": "classes",
+        "cell": "lstm",
+        "bidirectional": True,
+        "embedding_width": 300,
+        "width": 256,
+        "pool": "max",
+        "dropout_rate": 0.5,
+    }
+
+
 PIECES = {"name": "wordpiece", "vocab_size": 4_000, "lowercase": True}
 
 

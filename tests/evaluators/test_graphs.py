@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as oracle
 
 from evaluators import (
@@ -105,6 +106,22 @@ def test_regression_equals_scikit_learn(shape: tuple[int, ...]) -> None:
     assert scalars["rmse"] == pytest.approx(rmse, rel=1e-5)
     assert scalars["mae"] == pytest.approx(oracle.mean_absolute_error(flat, said), rel=1e-5)
     assert scalars["r2"] == pytest.approx(oracle.r2_score(flat, said), rel=1e-5)
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_correlations_equal_scipy_also_where_labels_tie(targets: int) -> None:
+    """As GLUE's STS-B asks: many labels are one."""
+    rng = np.random.default_rng(1)
+    label = rng.integers(0, 6, (30, targets)).astype("f4")
+    said = (label**2 + rng.normal(size=label.shape).round(1)).astype("f4")
+    scalars = run(regression, {"label": label, "said_prediction": said}, 8).scalars
+    columns = list(zip(label.T, said.T, strict=True))
+    for name, oracle_of in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
+        expected = np.mean([oracle_of(*pair).statistic for pair in columns])
+        assert scalars[name] == pytest.approx(expected, rel=1e-5)
+    assert scalars["pearson"] != pytest.approx(scalars["spearman"], abs=1e-3)
+    same = run(regression, {"label": label, "said_prediction": np.ones_like(said)}, 8).scalars
+    assert np.isnan(same["pearson"]) and np.isnan(same["spearman"])
 
 
 def test_embedding_keeps_the_two_directions_that_vary_most() -> None:

@@ -13,11 +13,13 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from models.layers import attention
+from models.text import gpt
 from tests.conftest import ROOT
 from tools import ahead, chips, moved, parts, resolve
-from training import mesh
+from training import mesh, placement
 from training.compiled import Compiled
 from training.config import Mesh
+from training.contracts import Info
 
 pytestmark = [pytest.mark.tpu, pytest.mark.timeout(900)]
 SMALL = ("--config=configs/vision/cnn_mnist.py", "--smoke", "--config.model.features=(4,)")
@@ -113,6 +115,46 @@ def test_attention_is_a_tpu_kernel_where_shapes_allow(sizes, devices):
         # Forward and backward, each device its own examples and heads.
         assert calls >= 2
         assert compiled.output_shardings[0].shard_shape(shape.shape) == (4, 196, 2, 64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "segmented", "kernel"),
+    [
+        ({"pattern": "window", "window": 200, "kv_heads": 2}, False, True),
+        ({"positions": "rotary"}, True, True),
+        ({"pattern": "bigbird", "positions": "alibi"}, True, False),
+    ],
+)
+def test_gpt_compiles_with_its_attention_in_a_tpu_kernel(changes, segmented, kernel, devices):
+    """A training step's gradient, scanned and rematerialised, of packed rows too."""
+    config = gpt.Config(
+        width=256, depth=3, heads=4, max_length=640, scan_layers=True, remat="dots",
+        dtype="bfloat16", **changes,
+    )  # fmt: skip
+    model = gpt.build(config, Info({}, vocab_size=512))
+    grid = mesh.make(Mesh(data=2, tensor=2), list(devices))
+    tokens = jax.ShapeDtypeStruct((4, 640), jnp.int32)
+    params = jax.eval_shape(
+        lambda: model.init(jax.random.key(0), jnp.zeros((1, 640), jnp.int32), train=False)
+    )["params"]
+    shapes = jax.tree.map(
+        lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
+        (params, tokens, tokens),
+        (
+            placement.place({"params": params}, grid)["params"],
+            *[NamedSharding(grid, P("data"))] * 2,
+        ),
+    )
+
+    def loss(params, tokens, segments):
+        seen = segments if segmented else None
+        logits = model.apply({"params": params}, tokens, seen, train=True)
+        return jax.nn.logsumexp(logits, axis=-1).mean()
+
+    with jax.set_mesh(grid):
+        compiled = jax.jit(jax.grad(loss)).lower(*shapes).compile()
+    calls = moved.read(compiled.as_text()).custom_calls.get("tpu_custom_call", 0)
+    assert calls >= 2 if kernel else calls == 0
 
 
 def start(*argv: str) -> subprocess.Popen:

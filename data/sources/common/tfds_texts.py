@@ -24,15 +24,20 @@ def published(
     info: Info,
     made_up: Callable[[np.random.Generator], Mapping[str, Any]],
 ) -> Published:
-    """The source of a builder, such as "glue/sst2"; `fields` name its features by ours."""
+    """The source of a builder, such as "glue/sst2"; `fields` name its features by ours.
+
+    Texts and pairs of them have a label; "source" and "target" are a translation, which has none.
+    """
     pairs = tuple(fields.items())
-    dtype = "float32" if info.num_targets else "int32"
+    form = "translation" if "source" in fields else "pair" if "pair" in fields else "text"
+    dtype = "" if form == "translation" else "float32" if info.num_targets else "int32"
     return Published(
         name=name,
-        form="pair" if "pair" in fields else "text",
+        form=form,
         info=info,
-        pipelines=("texts",) if "pair" in fields else ("texts", "blocks"),
-        identity=" ".join(file.sha256 for file in files),
+        pipelines=("texts", "blocks") if form == "text" else ("texts",),
+        # Two translations of the same files differ in their direction.
+        identity=" ".join([*(fields.values() if not dtype else ()), *(f.sha256 for f in files)]),
         read=functools.partial(_read, name, version, files, pairs, dtype),
         made_up=made_up,
         files=files,
@@ -63,8 +68,9 @@ def _read(
         for place, example in zip(places, examples.__getitems__(places), strict=True):
             for field, feature in fields:
                 texts[field].append(_text(example[feature], f"{name}: {split!r}, {place}"))
-            labels.append(example["label"])
-    return Texts(texts, np.array(labels, dtype))
+            if dtype:
+                labels.append(example["label"])
+    return Texts(texts, np.array(labels, dtype) if dtype else None)
 
 
 def _text(value: bytes | str, where: str) -> str:
