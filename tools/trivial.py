@@ -155,6 +155,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
         ("tokens", "lengths"),
     ),
     ("sequence_to_sequence", "exact_match"): ("always the commonest answer", same_answer, PAIRS),
+    ("sequence_to_sequence", "sacrebleu"): ("always the commonest sentence", same_sentence, PAIRS),
     ("sequence_to_sequence", "bleu"): ("always the commonest sentence", same_sentence, PAIRS),
 }
 

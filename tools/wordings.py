@@ -24,7 +24,7 @@ MEANINGS = {
     "REDUCED": "a smaller protocol than the paper's; only a rerun is held against the number",
     "OWN": "nobody published a number for this",
     "NOT RUN": "no record yet",
-    "NOT RUN HERE": "needs what a CPU is not, or one's own data",
+    "NOT RUN HERE": "needs an accelerator, or data that is not here",
 }
 
 

@@ -86,6 +86,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 "protocol": "600,000 updates of half a million tokens; the last weights on "
                 "held-out documents of OpenWebText",
                 "verified": True,
+                "not_run_here": "needs an accelerator, 4 days of 8 A100, and texts that could not be had",
             },
         }
     )

@@ -91,6 +91,8 @@ def get_config(arg: str = "big") -> ConfigDict:
                 "protocol": "newstest2014, the last weights averaged, 4 beams; BLEU of tokens with "
                 "compounds split there, sacreBLEU here, about a point less",
                 "verified": False,
+                "not_run_here": "needs an accelerator: days of one, and texts that could not be had",
+                "beside": ("base",) if arg == "big" else (),
             },
         }
     )
