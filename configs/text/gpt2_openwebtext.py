@@ -20,6 +20,21 @@ from ml_collections import ConfigDict
 BLOCK, BLOCKS, STEPS = 1024, 512, 600_000
 # Of all documents: those that are tested, and as many to watch.
 HELD_OUT = 0.0005
+OPTIMIZER = {
+    "name": "adamw",
+    "learning_rate": 6e-4,
+    "schedule": "cosine",
+    "warmup_steps": 2000,
+    "decay_steps": STEPS,
+    "end_factor": 0.1,
+    "b2": 0.95,
+    "clip_norm": 1.0,
+    "weight_decay": 0.1,
+    # Every matrix, those of tokens and positions too.
+    "decay_paths": ("kernel$", "embedding$"),
+    # Of a whole batch, the logits alone would fill a device of a small slice.
+    "accumulation_steps": 2,
+}
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -54,21 +69,7 @@ def get_config(arg: str = "") -> ConfigDict:
             },
             "task": {"name": "language_modelling"},
             "algorithm": {"name": "supervised"},
-            "optimizer": {
-                "name": "adamw",
-                "learning_rate": 6e-4,
-                "schedule": "cosine",
-                "warmup_steps": 2000,
-                "decay_steps": STEPS,
-                "end_factor": 0.1,
-                "b2": 0.95,
-                "clip_norm": 1.0,
-                "weight_decay": 0.1,
-                # Every matrix, those of tokens and positions too.
-                "decay_paths": ("kernel$", "embedding$"),
-                # Of a whole batch, the logits alone would fill a device of a small slice.
-                "accumulation_steps": 2,
-            },
+            "optimizer": OPTIMIZER,
             "evaluators": (
                 {"name": "standard", "split": "val", "every": 2000},
                 {"name": "standard", "split": "test"},

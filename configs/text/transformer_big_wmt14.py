@@ -25,6 +25,21 @@ SIZES = {
 }
 STEPS = {"big": 300_000, "base": 100_000}
 BLEU = {"big": 28.4, "base": 27.3}
+DATA = {
+    "pipeline": "texts",
+    "source": {"name": "wmt14", "source": "en", "target": "de"},
+    "splits": {"train": "train", "val": "validation", "test": "test"},
+    "tokenizer": {
+        "name": "bpe",
+        "vocab_size": VOCABULARY,
+        "specials": ("pad", "unk", "bos", "eos"),
+    },
+    "batch_size": BATCH,
+    "eval_batch_size": 256,
+    "max_length": 128,
+    "bucket_lengths": (32, 64),
+    "too_long": "truncate",
+}
 
 
 def get_config(arg: str = "big") -> ConfigDict:
@@ -42,21 +57,7 @@ def get_config(arg: str = "big") -> ConfigDict:
                 "remat": "full",
                 "dtype": "bfloat16",
             },
-            "data": {
-                "pipeline": "texts",
-                "source": {"name": "wmt14", "source": "en", "target": "de"},
-                "splits": {"train": "train", "val": "validation", "test": "test"},
-                "tokenizer": {
-                    "name": "bpe",
-                    "vocab_size": VOCABULARY,
-                    "specials": ("pad", "unk", "bos", "eos"),
-                },
-                "batch_size": BATCH,
-                "eval_batch_size": 256,
-                "max_length": 128,
-                "bucket_lengths": (32, 64),
-                "too_long": "truncate",
-            },
+            "data": DATA,
             "task": {
                 "name": "sequence_to_sequence",
                 "label_smoothing": 0.1,
