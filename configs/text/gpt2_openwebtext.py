@@ -19,18 +19,6 @@ a vocabulary of 50,257 as GPT-2 has them, not 50,304 without; evaluations are of
 from ml_collections import ConfigDict
 
 BLOCK, BLOCKS, STEPS = 1024, 512, 600_000
-BASELINE = {
-    "kind": "published",
-    "metric": "test/loss",
-    "value": 2.85,
-    "direction": "min",
-    "tolerance": 0.02,
-    "source": "karpathy/nanoGPT, README",
-    "protocol": "600,000 updates of half a million tokens; the last weights on held-out documents "
-    "of OpenWebText",
-    "verified": True,
-    "not_run_here": "needs an accelerator, 4 days of 8 A100, and texts that could not be had",
-}
 # Of all documents: those that are tested, and as many to watch.
 HELD_OUT = 0.0005
 OPTIMIZER = {

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from data.sources import digits
+from tests.tools.planted import planted  # noqa: F401  (a fixture)
 from tools import parts, resolve
 from training import loop
 

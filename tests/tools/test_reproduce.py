@@ -1,4 +1,4 @@
-"""tools.reproduce on planted rows: order, budget, failures, interruption, imports, checks."""
+"""tools.reproduce on planted rows: order, budget, failures, interruption, imports."""
 
 import dataclasses
 import json
@@ -8,111 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.tools.conftest import values_of
-from tools import checking, outcomes, reproduce, rerunning, resolve
-from tools.outcomes import Row
+from tests.tools.planted import finish, row
+from tools import outcomes, reproduce, rerunning, resolve
 from training import config as configs
 from training.contracts import ConfigError, InterruptedRunError, PreemptedError
-
-TRIVIAL = {"name": "always the commonest class", "value": 0.1}
-
-
-def row(
-    spec: str = "vision/vit_digits",
-    values: tuple[float, ...] = (0.9, 0.91, 0.92, 0.93, 0.94),
-    seconds: float = 10.0,
-    overrides: tuple[str, ...] = (),
-    **baseline: Any,
-) -> Row:
-    """A row whose record has these values; none where there are none."""
-    resolved = resolve.resolve(resolve.load_file("configs/vision/vit_digits.py"), overrides)
-    resolved = {**resolved, "baseline": {**resolved["baseline"], **baseline}}
-    record = {
-        "values": {str(i): v for i, v in enumerate(values)},
-        "metric": "test/accuracy",
-        "mean": sum(values) / len(values) if values else None,
-        "interval": [min(values), max(values)] if len(values) > 1 else None,
-        "seconds": seconds,
-        "resolved": configs.plain(resolved),
-        "trivial": TRIVIAL,
-        "scalars": {},
-        "steps": 100,
-        "curves": {},
-        "runs": [{"commit": "abc", "devices": [], "cpu_count": 2, "python": "3", "versions": {}}],
-    }
-    return Row(spec, resolved, record if values else None)
-
-
-def finish(workdir: Path, values: dict[str, Any], measured: list[float], seed: int = 0) -> None:
-    """What a finished run leaves, as far as a record needs it."""
-    workdir.mkdir(parents=True)
-    values = {**values, "train": {**values["train"], "seed": seed}}
-    members = len(measured) > 1
-    result = {
-        "metric": values["baseline"]["metric"],
-        "values": measured,
-        "seeds": [f"{seed}.{i}" for i in range(len(measured))] if members else [seed],
-        "scalars": {"test/accuracy": sum(measured) / len(measured), "test/loss": 0.5},
-        "seconds": 10.0,
-        "steps": 100,
-        "status": "done",
-    }
-    environment = {"git_commit": "abc", "devices": ["cpu:0 cpu"], "cpu_count": 2, "python": "3"}
-    for name, content in (
-        ("config", values), ("result", result), ("environment", environment),
-    ):  # fmt: skip
-        (workdir / f"{name}.json").write_text(json.dumps(configs.plain(content)))
-    lines = [
-        {"step": step, "split": split, "loss": 1 / step, "accuracy": 1 - 1 / (step + seed + 1)}
-        for step in (50, 100)
-        for split in ("train", "val")
-    ]
-    (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-@pytest.fixture
-def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[str]]:
-    """Lets the rows be these, and a run be a script of its spec; returns what was run."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(outcomes.trivial, "trivial", lambda values: TRIVIAL)
-    monkeypatch.setattr(rerunning, "POLL_SECONDS", 0.02)
-
-    def plant(rows: list[Row], scripts: dict[str, str]) -> list[str]:
-        ran: list[str] = []
-        known = {r.spec: r for r in rows}
-
-        def runs(found: Row, seeds: int | None, root: Path | None = None) -> list[rerunning.Run]:
-            made = []
-            for seed in range(seeds or 2):
-                folder = (root or tmp_path / "runs") / f"{found.spec}-{seed}"
-                script = scripts.get(found.spec, "")
-                made.append(rerunning.Run((sys.executable, "-c", script), folder))
-            return made
-
-        execute = rerunning.execute
-
-        def executed(run: rerunning.Run, *args: Any) -> None:
-            execute(run, *args)
-            spec, _, seed = str(run.workdir.relative_to(tmp_path / "runs")).rpartition("-")
-            ran.append(f"{spec} {seed}")
-            if not run.workdir.exists():
-                finish(run.workdir, dict(known[spec].values), [0.9 + int(seed) / 100], int(seed))
-
-        monkeypatch.setattr(rerunning, "runs", runs)
-        monkeypatch.setattr(rerunning, "execute", executed)
-        monkeypatch.setattr(outcomes, "rows", lambda out: [_read(r, out) for r in rows])
-        return ran
-
-    return plant
-
-
-def _read(found: Row, out: Path) -> Row:
-    path = outcomes.path_of(found.spec, out)
-    return Row(found.spec, found.values, json.loads(path.read_text())) if path.exists() else found
 
 
 def test_the_cheapest_come_first_and_each_leaves_a_record(
@@ -306,60 +209,6 @@ def test_what_came_since_with_its_default_changes_nothing() -> None:
     assert list(outcomes.changed(older, resolve.complete(values))) == ["baseline.metric"]
 
 
-def test_a_rerun_agrees_within_the_rule() -> None:
-    """s is .01581 and t(.9995, 4) 8.610: one new value may be off by .1491."""
-    known = row()
-    assert checking.compare(known, [0.92 + 0.149])[0]
-    off, line = checking.compare(known, [0.92 - 0.150])
-    assert not off and "DIFFERS" in line and "allowed 15 points" in line
-    assert not checking.compare(known, [None])[0]
-
-
-def test_a_rerun_of_an_ensemble_has_ten_members_and_of_folds_all() -> None:
-    many = row(overrides=("train.ensemble=100",), values=(0.9, 0.91) * 50, seconds=100.0)
-    assert checking.repeats(many) == 10 and checking.cost(many) == pytest.approx(10.0)
-    folds = row(overrides=("train.ensemble=12",), spread={"kind": "folds", "n": 12, "value": 0.1})
-    assert checking.repeats(folds) == 12
-    assert checking.cost(row(seconds=50.0)) == pytest.approx(10.0)
-
-
-def test_check_says_no_with_5(
-    planted: Callable[..., list[str]],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A number that is off, a config that is no longer the record's, and a run that fails."""
-    off = row("vision/off", (0.5, 0.5001, 0.5002))
-    other = row("vision/other")
-    record = {**other.record, "resolved": row(overrides=("model.dropout_rate=0.5",)).values}
-    other = dataclasses.replace(other, record=configs.plain(record))
-    rows = [row("vision/same"), off, other, row("vision/bad"), row("vision/dear", seconds=9e9)]
-    planted(rows, {"vision/bad": "raise SystemExit(3)"})
-
-    def read(run: rerunning.Run, *args: Any) -> None:
-        if "bad" in str(run.workdir):
-            raise rerunning.RunError("exit code 3")
-        finish(run.workdir, dict(rows[0].values), [0.92])
-
-    monkeypatch.setattr(rerunning, "execute", read)
-    assert reproduce.run(["--check", "same", "--out=found"]) == 0
-    assert reproduce.run(["--check", "--out=found"]) == 5
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "1 of 4 rows agree with their records"
-    text = "\n".join(lines)
-    assert "vision/off: DIFFERS, test accuracy 92.00 % by 1 new repeats" in text
-    assert "vision/other: agrees" in text and "model.dropout_rate: 0.5 there, 0.1 now" in text
-    assert "vision/bad: FAILED, exit code 3" in text
-    assert not Path("found").exists()
-
-
 def test_another_folder_knows_what_the_repositorys_rows_cost(tmp_path: Path) -> None:
     cost = {r.spec: r.seconds for r in outcomes.rows(tmp_path)}
     assert cost["graph/gcn_karate"] < 100 < outcomes.UNKNOWN_SECONDS == cost["vision/vit_folder"]
-
-
-@pytest.mark.raw
-@pytest.mark.timeout(900)
-def test_the_cheapest_rows_still_give_their_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    assert reproduce.run(["--check", "graph/gcn_karate", "graph/gcn_cora"]) == 0
-    assert "2 of 2 rows agree" in capsys.readouterr().out
