@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
                 "kind": "own",
                 "metric": "test/loss",
                 "direction": "min",
+                "not_run_here": "no run of it is finished yet",
                 "protocol": "15 % of the pieces, the same ones in every evaluation; last weights",
             },
         }

@@ -56,6 +56,9 @@ def get_config(arg: str = "weights/minilm") -> ConfigDict:
             "optimizer": {**sst2.optimizer(1e-4, warmup_steps=60), "layer_decay": decay},
             "evaluators": sst2.evaluators(epoch // 2, "text_attention"),
             "train": sst2.train(3 * epoch, epoch // 2, **({} if scratch else {"init_from": arg})),
-            "baseline": sst2.own("6,920 sentences, 3 epochs, the best on dev"),
+            "baseline": sst2.own(
+                "6,920 sentences, 3 epochs, the best on dev",
+                not_run_here="no run of it is finished yet: 87.2 % on dev after one epoch of one seed",
+            ),
         }
     )
