@@ -18,5 +18,5 @@ def get_config() -> ConfigDict:
     config.model.output_heads = 8
     config.optimizer.learning_rate = 0.01
     config.optimizer.weight_decay = 1e-3
-    config.baseline.not_run_here = "no run of it is finished yet"
+    config.baseline.not_run_here = "the files of Pubmed could not be had"
     return config

@@ -16,5 +16,5 @@ from configs.common import citation
 def get_config() -> ConfigDict:
     """The values; the command line may change each of them."""
     config = ConfigDict(citation.gcn("pubmed", baseline=0.79))
-    config.baseline.not_run_here = "no run of it is finished yet"
+    config.baseline.not_run_here = "the files of Pubmed could not be had"
     return config
