@@ -56,7 +56,6 @@ def get_config() -> ConfigDict:
                 "source": "google/flax examples/seq2seq, README",
                 "protocol": "greedy answers, every character right; tested pairs unseen",
                 "verified": True,
-                "not_run_here": "no run of it is finished yet",
             },
         }
     )
