@@ -52,7 +52,8 @@ def result(
         "seeds": [f"{train.seed}.{i}" for i in range(train.ensemble)] if members else [train.seed],
         "scalars": {k: _mean(v) for k, v in scalars.items()},
         "selected": _selected(train, selection, members),
-        "baseline": configs.plain(baseline),
+        # A list, as JSON gives it back.
+        "baseline": {**configs.plain(baseline), "beside": list(baseline.beside)},
         "steps": step,
         "seconds": round(seconds, 3),
         "status": "done",
