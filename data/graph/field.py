@@ -42,6 +42,8 @@ def receptive_field(
         used = inside[receivers]
         near = inside.copy()
         near[senders[used]] = True
+        if near.sum() == inside.sum():
+            break
     place = np.where(near, np.cumsum(near) - 1, -1).astype(np.int32)
     degrees = np.bincount(receivers, minlength=num_nodes).astype(np.float32)
     smaller: Graph = {"degrees": degrees[near]}

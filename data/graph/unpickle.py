@@ -7,6 +7,7 @@ by name.
 
 import collections
 import io
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -44,21 +45,50 @@ class SparseRows:
         return int(rows), int(columns)
 
 
+class _Dtype:
+    """The words of a pickled dtype; a real one could be told by its pickle to hold pointers."""
+
+    def __init__(self, text: Any, *rest: Any) -> None:
+        del rest
+        self.text, self.order = str(text), "|"
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = str(state[1])
+
+    def real(self) -> np.dtype:
+        """A dtype of plain numbers; objects and records may hold what is no array."""
+        dtype = np.dtype(f"{self.order}{self.text}")
+        if dtype.kind not in "biufc":
+            raise DataError(f"an array of the dtype {dtype}")
+        return dtype
+
+
+class _Array(np.ndarray):
+    """An array whose numbers are the bytes of its state, counted."""
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        if not isinstance(dtype, _Dtype):
+            raise DataError(f"an array of the dtype {dtype!r}")
+        real = dtype.real()
+        # Strings of Python 2 come as text.
+        flat = np.frombuffer(data.encode("latin1") if isinstance(data, str) else data, real)
+        if any(size < 0 for size in shape) or flat.size != math.prod(shape):
+            raise DataError(f"an array of the shape {shape} with {flat.size} numbers")
+        state = (1, tuple(shape), real, bool(fortran), flat.tobytes())
+        super().__setstate__(state)  # ty: ignore[invalid-argument-type]
+
+
+# What stands for numpy.ndarray: a name that nothing can be made of but by `_reconstruct`.
+_NDARRAY = "numpy.ndarray"
+
+
 def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
     """NumPy's own: an empty array, to which the pickle then gives its state."""
     del shape, code
-    if kind is not np.ndarray:
+    if kind is not _NDARRAY:
         raise DataError(f"an array of the type {kind!r}")
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
-
-
-def _dtype(text: Any, *rest: Any) -> np.dtype:
-    """A dtype of plain numbers; objects and records may hold what is no array."""
-    del rest
-    dtype = np.dtype(text)
-    if dtype.kind not in "biufc":
-        raise DataError(f"an array of the dtype {dtype}")
-    return dtype
+    return np.ndarray.__new__(_Array, (0,), "b")
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
@@ -66,8 +96,8 @@ _ALLOWED: dict[tuple[str, str], Any] = {
         (f"{package}.multiarray", "_reconstruct"): _reconstruct
         for package in ("numpy.core", "numpy._core")
     },
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _Dtype,
     ("scipy.sparse.csr", "csr_matrix"): SparseRows,
     ("scipy.sparse._csr", "csr_matrix"): SparseRows,
     ("collections", "defaultdict"): collections.defaultdict,

@@ -236,6 +236,14 @@ def _read(config: Config) -> tuple[Store, tuple[str, ...], tuple[str, ...]]:
 
 def read_table(path: Path, smiles: str, target: str) -> tuple[list[str], np.ndarray]:
     """(SMILES, float32 [s] targets) of a CSV file; raises DataError naming line or column."""
+    try:
+        return _table(path, smiles, target)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no table of text: {error}") from None
+
+
+def _table(path: Path, smiles: str, target: str) -> tuple[list[str], np.ndarray]:
+    """The same, where the file is text."""
     with path.open(newline="") as stream:
         reader = csv.DictReader(stream)
         for column in (smiles, target):

@@ -18,6 +18,7 @@ own has the fold i after this one.
 
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from data.graph.packing import Store
 from data.graph.sums import raw_file
 from training.contracts import ConfigError, DataError, Info
 
+# A node's number, of so few digits that it fits 64 bits.
+_NODE = re.compile(r"-?[0-9]{1,18}")
 _ADDRESS = (
     "https://raw.githubusercontent.com/muhanzhang/pytorch_DGCNN/"
     "50f504131ca66382f3f078ae98e59aa3ae35b795/data/"
@@ -213,7 +216,7 @@ def _fold(dataset: str, fold: int, part: str, size: int) -> np.ndarray:
     path = raw.fetch(folder, [file])[name]
     try:
         found = np.array(path.read_text().split(), np.int64)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise DataError(f"{path} cannot be read as a list of graphs: {error}") from error
     if len(found) == 0 or found.min() < 0 or found.max() >= size:
         raise DataError(f"{path} names graphs that are not among the {size}")
@@ -233,8 +236,8 @@ def _read(dataset: str, features: str) -> Store:
 
 def read(path: Path, features: str = "tags") -> Store:
     """The graphs of one file; raises DataError, naming file and line, for what is not right."""
-    lines = path.read_text().splitlines()
     try:
+        lines = path.read_text().splitlines()
         count = int(lines[0])
     except (IndexError, ValueError):
         raise DataError(f"{path}, line 1: not a number of graphs") from None
@@ -285,7 +288,7 @@ def _graph(
     for node in range(nodes):
         tag, count = _numbers(path, lines, at + node, 2)
         words = lines[at + node].split()[2 : 2 + count]
-        if len(words) != count or not all(word.lstrip("-").isdigit() for word in words):
+        if len(words) != count or not all(_NODE.fullmatch(word) for word in words):
             raise DataError(
                 f"{path}, line {at + node + 1}: node {node} of graph {number} has {len(words)} "
                 f"neighbours, not {count}"

@@ -44,6 +44,10 @@ def test_edges_count_against_their_direction() -> None:
     assert receptive_field(arrow, np.array([2]), 1, 3)[1].tolist() == [-1, 0, 1]
 
 
+def test_a_field_beyond_the_graph_is_all_that_can_be_reached() -> None:
+    assert receptive_field(PATH, np.array([2]), 10**9, 6)[1].tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def built(field: int, features: str = "sparse"):
     """The club , with a field of `field` edges around two labelled members."""
     config = nodes.Config(

@@ -81,3 +81,16 @@ def test_what_is_no_pickle_is_said_in_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="cannot be read"):
         unpickle.load(tmp_path / "absent")
+
+
+def test_an_array_is_made_of_counted_bytes_alone(tmp_path):
+    """numpy.ndarray called with a buffer would take objects' addresses from the file."""
+    path = tmp_path / "x.pickle"
+    path.write_bytes(b"cnumpy\nndarray\n((I1\ntX\x01\x00\x00\x00OC\x08AAAAAAAAtR.")
+    with pytest.raises(DataError, match="is no pickle of arrays"):
+        unpickle.load(path)
+    array = pickle.dumps(np.arange(3, dtype=np.int64), 3)
+    assert b"K\x03\x85" in array
+    path.write_bytes(array.replace(b"K\x03\x85", b"K\x7f\x85"))
+    with pytest.raises(DataError, match=r"shape \(127,\) with 3 numbers"):
+        unpickle.load(path)
