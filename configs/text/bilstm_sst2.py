@@ -31,9 +31,6 @@ def get_config() -> ConfigDict:
             },
             "evaluators": sst2.evaluators(epoch),
             "train": sst2.train(10 * epoch, epoch),
-            "baseline": sst2.own(
-                "6,920 sentences, the best of 10 epochs on dev",
-                not_run_here="no run of it is finished yet",
-            ),
+            "baseline": sst2.own("6,920 sentences, the best of 10 epochs on dev"),
         }
     )
