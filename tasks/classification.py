@@ -7,8 +7,9 @@ float32 [b, k] where a transform mixed examples (mixup, arXiv:1710.09412; cutmix
 Axis letters: `b` batch, `k` classes, `h` heads, `l` tokens.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,7 @@ class Classification:
     config: Config
     model: Any
     num_classes: int
+    needs: ClassVar[Mapping[str, str]] = {"image": "data.pipeline=examples of a source of images"}
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable); of the batch only the shape of an image matters."""

@@ -10,8 +10,9 @@ Axis letters: `b` graphs, `p` packs, `g` graphs of a pack, `n` nodes, `e` edges,
 targets.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,7 @@ class GraphPrediction:
     config: Config
     model: Any
     num_targets: int
+    needs: ClassVar[Mapping[str, str]] = {"graph/node_graph": "data.pipeline=graphs"}
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable), from the shapes of the first pack."""

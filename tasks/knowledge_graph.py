@@ -14,8 +14,9 @@ mean of their ranks (Sun et al. 2020, arXiv:1911.03903).
 Axis letters: `b` facts, `n` entities, `c` candidates, `k` known entities, `d` width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +59,7 @@ class KnowledgeGraph:
     config: Config
     model: Any
     num_nodes: int
+    needs: ClassVar[Mapping[str, str]] = {"head": "data.pipeline=triples"}
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""

@@ -8,8 +8,9 @@ whole split by the evaluator `language_modelling`: a mean of exponentials would 
 Axis letters: `b` batch, `l` length, `p` length of a prompt, `v` vocabulary, `h` heads.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,7 @@ class LanguageModelling:
     model: Any
     eos: int = sampling.NEVER
     pad: int = 0
+    needs: ClassVar[Mapping[str, str]] = {"targets": "data.pipeline=blocks"}
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""

@@ -14,8 +14,9 @@ In evaluation it is the mean cross-entropy of the batch's pairs.
 Axis letters: `b` pairs, `n` nodes, `d` width of an embedding.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,10 @@ class LinkPrediction:
 
     config: Config
     model: Any
+    needs: ClassVar[Mapping[str, str]] = {
+        "source": "data.pipeline=links",
+        "graph/senders": "data.pipeline=links",
+    }
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""

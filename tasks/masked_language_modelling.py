@@ -11,8 +11,9 @@ evaluation "index" [b] and "mask" bool [b], False on padding rows, which then co
 Axis letters: `b` batch, `l` length, `v` vocabulary, `h` heads.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,7 @@ class MaskedLanguageModelling:
     mask: int
     special: tuple[int, ...]
     ordinary: np.ndarray
+    needs: ClassVar[Mapping[str, str]] = {"tokens": "data.pipeline=texts"}
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""

@@ -13,8 +13,9 @@ validation loss by which Kipf and Welling (arXiv:1609.02907; tkipf/gcn) stop hol
 Axis letters: `b` nodes asked about, `n` nodes, `e` edges, `k` classes, `h` heads, `d` width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +48,7 @@ class NodeClassification:
 
     config: Config
     model: Any
+    needs: ClassVar[Mapping[str, str]] = {"node": "data.pipeline=nodes"}
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""

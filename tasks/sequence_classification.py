@@ -7,8 +7,9 @@ False on padding rows, which then count nowhere.
 Axis letters: `b` batch, `l` length, `k` classes, `t` targets, `h` heads, `d` width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,10 @@ class SequenceClassification:
     config: Config
     model: Any
     num_targets: int
+    needs: ClassVar[Mapping[str, str]] = {
+        "tokens": "data.pipeline=texts",
+        "label": "a source of texts with labels",
+    }
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""

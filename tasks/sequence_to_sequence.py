@@ -9,8 +9,9 @@ Axis letters: `b` batch, `m` source length, `l` target length, `v` vocabulary, `
 """
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,9 @@ class SequenceToSequence:
     bos: int
     eos: int
     pad: int
+    needs: ClassVar[Mapping[str, str]] = {
+        "source_lengths": "data.pipeline=texts of a source of pairs"
+    }
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""

@@ -7,8 +7,9 @@ is False on padding rows, which then count nowhere.
 Axis letters: `b` batch, `l` length, `k` classes, `h` heads.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -38,6 +39,7 @@ class TokenClassification:
 
     config: Config
     model: Any
+    needs: ClassVar[Mapping[str, str]] = {"labels": "a source of texts whose tokens have labels"}
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Initial (params, mutable)."""

@@ -7,28 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from tools import find
 from tools.outcomes import Row
 from tools.wordings import MEANINGS, WORDS, cost, measured, published, repeats, sentence, trivial
-from training import plots, wording
+from training import plots, report, wording
 from training.figures import Curve
 
-TEMPLATES = (Path(__file__).parent / "templates", find.ROOT / "training" / "templates")
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def html(rows: Sequence[Row]) -> str:
     """The page; a row and those beside it share a card."""
-    import jinja2  # 0.1 s that a reproduction need not wait for
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     count = Counter(row.verdict.word for row in rows)
-    return environment.get_template("board.html.j2").render(
+    return report.fill(
+        "board.html.j2",
+        TEMPLATES,
         groups=groups(rows),
         rows=len(rows),
         verdicts=[(word, count[word], MEANINGS[word]) for word in WORDS if count[word]],

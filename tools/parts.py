@@ -98,7 +98,10 @@ def build_algorithm(
             "algorithm.name is 'ensemble', which wraps another algorithm: set train.ensemble=N"
         )
     model = _build("model", values["model"], "model", pipeline.info)
+    _check_task(model, values)
     task = _build("task", values["task"], "task", model, pipeline.info)
+    for section, part in (("model", model), ("task", task)):
+        _check_batch(getattr(part, "needs", {}), values[section]["name"], section, pipeline)
     algorithm = _build(
         "algorithm", values["algorithm"], "algorithm", task,
         build_optimizers(values["optimizer"], train.steps), None,
@@ -113,6 +116,34 @@ def build_algorithm(
         constant=getattr(pipeline, "shared", tuple(pipeline.constant)),
     )
     return ensemble.build(config, algorithm)
+
+
+def _check_task(model: Any, values: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a task that a model says it does not serve."""
+    served, name = getattr(model, "tasks", None), values["task"]["name"]
+    if served is None or name in served:
+        return
+    head = values["model"].get("head")
+    kind = f"{values['model']['name']!r}" + (f" with model.head={head!r}" if head else "")
+    raise ConfigError(
+        f"task.name is {name!r}, and model.name is {kind}: it serves "
+        f"{' and '.join(served) or 'no task'}"
+    )
+
+
+def _check_batch(needs: Mapping[str, str], name: str, section: str, pipeline: Pipeline) -> None:
+    """Raises ConfigError where training batches do not hold what a part says it reads.
+
+    Args:
+      needs: {name of an array: what gives it}.
+    """
+    given = {*pipeline.specs[0], *pipeline.constant}
+    for array, giver in needs.items():
+        if array not in given:
+            raise ConfigError(
+                f"{section}.name is {name!r}, which reads {array!r} of a batch: {giver} gives it, "
+                f"and this data gives {', '.join(sorted(given))}"
+            )
 
 
 def build_optimizers(section: Mapping[str, Any], steps: int) -> Any:

@@ -2,7 +2,6 @@
 
 import logging
 import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,13 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from tools import show as shown
 from tools import studies
 from tools.space import Dimension
 from training import drawing, figures, files, plots, report, results, wording
-from training.progress import setup_logging
+from training.progress import Terminal, setup_logging
 
 log = logging.getLogger("reprise")
 MOST_ROWS = 30
@@ -114,46 +111,32 @@ def settings(chosen: Mapping[str, Any]) -> str:
     return f"({', '.join(pairs)})"
 
 
-class Bar:
+class Bar(Terminal):
     """Trials done with their rate and the time left: a bar, or lines where stderr is no
     terminal.
     """
 
     def __init__(self, total: int, done: int, metric: str) -> None:
+        super().__init__("[dim]{task.fields[best]}")
         self.total, self.done, self.metric = total, done, metric
-        self._start, self._began, self._bar = done, time.monotonic(), None
+        self._start, self._began = done, time.monotonic()
         setup_logging()
-        if sys.stderr.isatty():
-            columns = ("[bold]sweep", BarColumn(bar_width=24), "{task.completed:.0f}/{task.total}",
-                       "{task.fields[pace]}", "[dim]{task.fields[best]}")  # fmt: skip
-            texts = [TextColumn(c) if isinstance(c, str) else c for c in columns]
-            self._bar = Progress(*texts, console=Console(stderr=True))
-            self._task = self._bar.add_task("", total=total, completed=done, pace="", best="")
-
-    def __enter__(self) -> "Bar":
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self.bar is not None:
+            self._task = self.bar.add_task("sweep", total=total, completed=done, rate="", best="")
 
     def ended(self, number: int, said: str, complete: Sequence[Any]) -> None:
         """A trial has ended; `complete` are the study's, the best first."""
         self.done += 1
         best = f"best {amount(self.metric, complete[0].value)}" if complete else ""
         line = f"trial {number}: {said}"
-        if self._bar is None:
-            log.info("%d/%d  %s  %s  %s", self.done, self.total, line, best, self._pace())
+        seconds = (time.monotonic() - self._began) / (self.done - self._start)
+        rate = f"{60 / max(seconds, 1e-9):.3g} trials/min"
+        if self.bar is None:
+            left = wording.duration(seconds * max(self.total - self.done, 0))
+            log.info("%d/%d  %s  %s  %s, %s left", self.done, self.total, line, best, rate, left)
             return
-        self._bar.update(self._task, completed=self.done, pace=self._pace(), best=best)
-        self._bar.console.print(line, markup=False, highlight=False)
-
-    def _pace(self) -> str:
-        seconds = (time.monotonic() - self._began) / max(self.done - self._start, 1)
-        left = wording.duration(seconds * max(self.total - self.done, 0))
-        return f"{60 / max(seconds, 1e-9):.3g} trials/min, {left} left"
+        self.bar.update(self._task, completed=self.done, rate=rate, best=best)
+        self.bar.console.print(line, markup=False, highlight=False)
 
 
 def show(found: Found, out: Path) -> None:

@@ -17,13 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from tools import find, launching, resolve
 from tools.outcomes import Row
 from training import verdict
 from training.contracts import InterruptedRunError, PreemptedError
+from training.progress import Terminal
 
 POLL_SECONDS = 0.5
 TAIL_LINES = 15
@@ -84,50 +82,33 @@ def _run(row: Row, overrides: list[str], root: Path | None) -> Run:
     return Run((*program, f"--config={row.config}", *flags, f"--workdir={workdir}"), workdir)
 
 
-class Bar:
+class Bar(Terminal):
     """Rows done, and of the present run its steps, rate and time left; lines without a terminal."""
 
     def __init__(self, rows: int) -> None:
-        self._bar = None
-        if sys.stderr.isatty():
-            self._bar = Progress(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(compact=True),
-                console=Console(stderr=True),
-            )
-            self._rows = self._bar.add_task("rows", total=rows, rate="")
-            self._steps = self._bar.add_task("", total=1, rate="", visible=False)
-
-    def __enter__(self) -> "Bar":
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        super().__init__()
+        if self.bar is not None:
+            self._rows = self.bar.add_task("rows", total=rows, rate="")
+            self._steps = self.bar.add_task("", total=1, rate="", visible=False)
 
     def begin(self, title: str) -> None:
         """A run begins."""
-        if self._bar is None:
+        if self.bar is None:
             print(title, file=sys.stderr, flush=True)
         else:
-            self._bar.reset(self._steps, total=1, description=title, rate="starting", visible=True)
+            self.bar.reset(self._steps, total=1, description=title, rate="starting", visible=True)
 
     def step(self, log: Path) -> None:
         """Reads how far the run is from the end of its log."""
-        found = None if self._bar is None else progress(log)
-        if self._bar is not None and found is not None:
+        found = None if self.bar is None else progress(log)
+        if self.bar is not None and found is not None:
             step, steps, rate = found
-            self._bar.update(self._steps, completed=step, total=steps, rate=rate)
+            self.bar.update(self._steps, completed=step, total=steps, rate=rate)
 
     def row_done(self) -> None:
         """A row is done, or given up."""
-        if self._bar is not None:
-            self._bar.advance(self._rows)
+        if self.bar is not None:
+            self.bar.advance(self._rows)
 
 
 def progress(log: Path) -> tuple[int, int, str] | None:

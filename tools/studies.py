@@ -32,7 +32,7 @@ REDUCTION, MOST_RUNGS = 3, 3
 SPEC, VALUES, SECONDS, FAILURE = "spec", "values", "seconds", "failure"
 
 
-def library() -> Any:
+def imported() -> Any:
     """The module optuna; raises ConfigError where it is not installed."""
     try:
         optuna = importlib.import_module("optuna")
@@ -57,7 +57,7 @@ def open_study(storage: Path, name: str, direction: str, spec: Mapping[str, Any]
       ConfigError: the file holds something else, or this study of another `spec`.
       DiskError: it cannot be written.
     """
-    optuna = library()
+    optuna = imported()
     try:
         storage.parent.mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(
@@ -99,7 +99,7 @@ def sampler(name: str, seed: int, number: int) -> Any:
     counts.
     """
     drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    samplers = library().samplers
+    samplers = imported().samplers
     return samplers.RandomSampler(drawn) if name == "random" else samplers.TPESampler(seed=drawn)
 
 
@@ -120,7 +120,7 @@ def rungs(steps: int, every: int) -> tuple[int, ...]:
 
 def pruner(rungs: Sequence[int]) -> Any:
     """Successive halving at these steps; what stops nothing where there are none."""
-    pruners = library().pruners
+    pruners = imported().pruners
     if not rungs:
         return pruners.NopPruner()
     return pruners.SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=REDUCTION)
@@ -128,7 +128,7 @@ def pruner(rungs: Sequence[int]) -> Any:
 
 def unfinished(study: Any) -> list[Any]:
     """The trials that a sweep was stopped in, oldest first."""
-    trial, states = library().trial.Trial, library().trial.TrialState
+    trial, states = imported().trial.Trial, imported().trial.TrialState
     return [trial(study, t._trial_id) for t in study.get_trials(states=(states.RUNNING,))]
 
 
@@ -139,8 +139,8 @@ def finished(study: Any) -> list[Any]:
 
 def complete(study: Any) -> list[Any]:
     """The trials that ended with a value, the best first, the earlier of equal ones."""
-    states = library().trial.TrialState
-    sign = 1 if study.direction == library().study.StudyDirection.MINIMIZE else -1
+    states = imported().trial.TrialState
+    sign = 1 if study.direction == imported().study.StudyDirection.MINIMIZE else -1
     found = study.get_trials(states=(states.COMPLETE,))
     return sorted(found, key=lambda t: (sign * t.value, t.number))
 

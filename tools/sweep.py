@@ -86,7 +86,7 @@ def prepare(
     dimensions: Sequence[space.Dimension],
 ) -> "Sweep":
     """The sweep of a command line; raises ConfigError where it makes no sense."""
-    studies.library()
+    studies.imported()
     config = resolve.load_file(arguments.config)
     values = resolve.resolve(config, overrides, arguments.smoke)
     metric, mode = unseen.selects(values)
@@ -226,7 +226,7 @@ class Sweep:
         trial, runs = self.running[place]
         if self.hopeless(trial, runs):
             # Taken down first: a sweep that is killed in between ends the run all the same.
-            self.study.tell(trial.number, state=studies.library().trial.TrialState.PRUNED)
+            self.study.tell(trial.number, state=studies.imported().trial.TrialState.PRUNED)
             runs.stop(signal.SIGKILL)
             runs.wait()
             del self.running[place]
@@ -254,7 +254,7 @@ class Sweep:
 
     def end(self, trial: Any, outcome: trials.Outcome) -> None:
         """Takes a trial's end down; a new best config is kept at once."""
-        states = studies.library().trial.TrialState
+        states = studies.imported().trial.TrialState
         trial.set_user_attr(studies.SECONDS, round(outcome.seconds, 3))
         if outcome.values is None:
             trial.set_user_attr(studies.FAILURE, outcome.failure)

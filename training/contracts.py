@@ -158,6 +158,8 @@ class Task(Protocol):
     A task with several losses has `losses = {phase: loss}` in place of `loss`. Optional, with
     predict's arguments: `explain`, what a report draws of a batch (attention maps), and `generate`,
     what follows the texts of a batch, which takes options beside (tasks/common/sampling.py).
+    Optional, so that what does not fit is refused in one line: `needs`, {array that a batch must
+    hold: what gives it}; a model may have it too, and `tasks`, the names of those that it serves.
     """
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:

@@ -4,8 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 log = logging.getLogger("reprise")
 
@@ -34,45 +33,52 @@ def show(scalars: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-class Progress:
-    """A bar with rate, time left and the last metrics; log lines where stderr is no terminal."""
+class Terminal:
+    """Bars with their rate and time left on a terminal; `bar` is None where stderr is none.
 
-    def __init__(self, total: int, start: int, batch_size: int, name: str) -> None:
-        self.total, self.start, self.batch_size = total, start, batch_size
-        self._began = time.monotonic()
-        self._bar = None
-        self._last: dict[str, str] = {}
+    Args:
+      more: a last column, such as "[dim]{task.fields[metrics]}".
+    """
+
+    def __init__(self, more: str = "") -> None:
+        self.bar = None
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self._bar = Progress(
+            self.bar = Progress(
                 TextColumn("[bold]{task.description}"),
                 BarColumn(bar_width=24),
                 TextColumn("{task.completed:.0f}/{task.total:.0f}"),
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(compact=True),
-                TextColumn("[dim]{task.fields[metrics]}"),
+                *([TextColumn(more)] if more else []),
                 console=Console(stderr=True),
                 refresh_per_second=4,
             )
-            self._task = self._bar.add_task(
-                name, total=total, completed=start, rate="compiling", metrics=""
-            )
 
-    def __enter__(self) -> "Progress":
-        if self._bar is not None:
-            self._bar.start()
+    def __enter__(self) -> Self:
+        if self.bar is not None:
+            self.bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+class Progress(Terminal):
+    """A bar with rate, time left and the last metrics; log lines where stderr is no terminal."""
+
+    def __init__(self, total: int, start: int, batch_size: int, name: str) -> None:
+        super().__init__("[dim]{task.fields[metrics]}")
+        self.total, self.start, self.batch_size = total, start, batch_size
+        self._began = time.monotonic()
+        self._last: dict[str, str] = {}
+        if self.bar is not None:
+            self._task = self.bar.add_task(
+                name, total=total, completed=start, rate="compiling", metrics=""
+            )
 
     def first_step(self) -> None:
         """Rates count from here: compiling is over."""
@@ -80,19 +86,19 @@ class Progress:
 
     def advance(self, step: int) -> None:
         """`step` updates are done."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=step, rate=self._rate(step))
+        if self.bar is not None:
+            self.bar.update(self._task, completed=step, rate=self._rate(step))
 
     def metrics(self, line: Mapping[str, Any]) -> None:
         """Shows a record line."""
-        if self._bar is None:
+        if self.bar is None:
             step, split = line["step"], line["split"]
             left = self._left(step)
             log.info("step %d/%d  %s  %s%s", step, self.total, split, show(line), left)
         else:
             self._last[line["split"]] = show({k: line[k] for k in list(line)[2:5]})
             text = "  ".join(f"{k}: {v}" for k, v in self._last.items())
-            self._bar.update(self._task, metrics=text)
+            self.bar.update(self._task, metrics=text)
 
     def _speed(self, step: int) -> float:
         return (step - self.start) / max(time.monotonic() - self._began, 1e-9)

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from data import raw
-from data.names import nearest
 from data.raw import RawFile
-from data.sources.common import text_files
+from data.sources.common import languages, text_files
 from data.sources.common.published import Published
 from data.text.kinds import Texts, fake_sentence
-from training.contracts import ConfigError, Info
+from training.contracts import Info
 
 _NAME = "multi30k"
 _ADDRESS = (
@@ -74,7 +73,6 @@ _FILES = {
     )
 }
 COUNTS = {"train": 29000, "val": 1014, "test": 1000}
-LANGUAGES = ("de", "en")
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,7 @@ TINY: dict[str, object] = {}
 
 def build(config: Config) -> Published:
     """The source: splits "train", "val" and "test"; raises ConfigError for an unknown language."""
-    for key in ("source", "target"):
-        value = getattr(config, key)
-        if value not in LANGUAGES:
-            raise ConfigError(f"data.source.{key} is {value!r}: {nearest(value, LANGUAGES)}")
+    languages.check(config.source, config.target)
     pair = (config.source, config.target)
     return Published(
         name=_NAME,

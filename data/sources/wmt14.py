@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from data.names import nearest
 from data.raw import RawFile
-from data.sources.common import tfds_texts
+from data.sources.common import languages, tfds_texts
 from data.sources.common.published import Published
 from data.text.kinds import fake_sentence
-from training.contracts import ConfigError, Info
+from training.contracts import Info
 
 _BUILDER, _VERSION = "wmt14_translate/de-en", "1.0.0"
 FILES = (
@@ -46,7 +45,6 @@ FILES = (
     ),
 )
 COUNTS = {"train": 4_508_785, "validation": 3_000, "test": 3_003}
-LANGUAGES = ("de", "en")
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,7 @@ TINY: dict[str, object] = {}
 
 def build(config: Config) -> Published:
     """The source; raises ConfigError for an unknown language."""
-    for key in ("source", "target"):
-        value = getattr(config, key)
-        if value not in LANGUAGES:
-            raise ConfigError(f"data.source.{key} is {value!r}: {nearest(value, LANGUAGES)}")
+    languages.check(config.source, config.target)
     fields = {"source": config.source, "target": config.target}
     return tfds_texts.published(_BUILDER, _VERSION, FILES, fields, Info(COUNTS), _made_up)
 

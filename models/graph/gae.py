@@ -14,7 +14,7 @@ Axis letters: `n` nodes, `d` width of an embedding.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -57,6 +57,7 @@ class GAE(nn.Module):
     config: Config
     num_features: int
     num_nodes: int
+    tasks: ClassVar[tuple[str, ...]] = ("link_prediction",)
 
     @nn.compact
     def __call__(self, graph: Graph, train: bool) -> dict[str, jax.Array]:

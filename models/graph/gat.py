@@ -18,7 +18,7 @@ Axis letters: `n` nodes, `e` edges, `f` features, `h` heads, `k` head width.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -144,6 +144,7 @@ class GAT(nn.Module):
     num_features: int
     num_nodes: int
     num_classes: int
+    tasks: ClassVar[tuple[str, ...]] = ("node_classification",)
 
     @property
     def hops(self) -> int:

@@ -14,7 +14,7 @@ Axis letters: `n` nodes, `e` edges, `f` features, `d` width, `k` classes.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -75,6 +75,7 @@ class GCN(nn.Module):
     num_features: int
     num_nodes: int
     num_classes: int
+    tasks: ClassVar[tuple[str, ...]] = ("node_classification",)
 
     @property
     def hops(self) -> int:

@@ -13,7 +13,7 @@ Axis letters: `n` nodes, `e` edges, `f` features, `d` width, `g` graphs, `k` out
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -64,6 +64,7 @@ class GIN(nn.Module):
     config: Config
     num_outputs: int
     axis_name: str | None = None
+    tasks: ClassVar[tuple[str, ...]] = ("graph_prediction",)
 
     @nn.compact
     def __call__(self, graph: Graph, num_graphs: int, train: bool) -> jax.Array:

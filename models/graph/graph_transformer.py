@@ -16,9 +16,10 @@ Deviations: a softmax that subtracts the maximum, where the authors' code clamps
 Axis letters: `n` nodes, `e` edges, `d` width, `h` heads, `k` head width, `g` graphs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -73,6 +74,15 @@ class GraphTransformer(nn.Module):
     config: Config
     num_outputs: int
     axis_name: str | None = None
+    tasks: ClassVar[tuple[str, ...]] = ("graph_prediction",)
+
+    @property
+    def needs(self) -> Mapping[str, str]:
+        """The positions that are projected, if any."""
+        positions = self.config.positions
+        if positions == "none":
+            return {}
+        return {f"graph/{positions}_positions": f"data.positions=\"('{positions}:8',)\""}
 
     @nn.compact
     def __call__(self, graph: Graph, num_graphs: int, train: bool) -> jax.Array:

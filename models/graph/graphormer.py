@@ -20,7 +20,7 @@ first in attention), `e` edges, `d` width, `h` heads.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -80,6 +80,7 @@ class Graphormer(nn.Module):
 
     config: Config
     num_outputs: int
+    tasks: ClassVar[tuple[str, ...]] = ("graph_prediction",)
 
     @nn.compact
     def __call__(self, graph: Graph, num_graphs: int, train: bool) -> jax.Array:

@@ -109,6 +109,7 @@ class GraphSAGE(nn.Module):
     num_nodes: int
     num_classes: int
     samples_neighbours: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = ("node_classification",)
 
     @property
     def hops(self) -> int:

@@ -15,7 +15,7 @@ Axis letters: `n` entities, `r` relations, `d` width, `b` facts, `c` candidates.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -64,6 +64,7 @@ class KnowledgeGraph(nn.Module):
     config: Config
     num_nodes: int
     num_relations: int
+    tasks: ClassVar[tuple[str, ...]] = ("knowledge_graph",)
 
     @nn.compact
     def __call__(self, graph: Graph, train: bool) -> dict[str, jax.Array]:

@@ -18,7 +18,7 @@ Axis letters: `n` nodes, `e` edges, `d` width, `g` graphs, `k` outputs.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -103,6 +103,7 @@ class MPNN(nn.Module):
 
     config: Config
     num_outputs: int
+    tasks: ClassVar[tuple[str, ...]] = ("graph_prediction",)
 
     @nn.compact
     def __call__(self, graph: Graph, num_graphs: int, train: bool) -> jax.Array:

@@ -13,7 +13,7 @@ Axis letters: `n` nodes, `e` edges, `d` width, `r` types of edges, `b` bases.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -95,6 +95,7 @@ class RGCN(nn.Module):
     num_nodes: int
     num_relations: int
     num_classes: int
+    tasks: ClassVar[tuple[str, ...]] = ("node_classification",)
 
     @nn.compact
     def __call__(self, graph: Graph, train: bool) -> jax.Array:

@@ -32,6 +32,11 @@ from models.layers.transformer import Block
 from models.text.common.sizes import check_choice, longest, vocabulary
 
 HEADS = ("none", "mlm", "classes", "tokens")
+TASKS = {
+    "mlm": ("masked_language_modelling",),
+    "classes": ("sequence_classification",),
+    "tokens": ("token_classification",),
+}
 POOLS = ("first", "mean")
 POOLERS = ("tanh", "relu", "none")
 _STD, _EPSILON = 0.02, 1e-12
@@ -90,6 +95,11 @@ class BERT(nn.Module):
     vocab_size: int
     max_length: int
     num_outputs: int
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What its head serves."""
+        return TASKS.get(self.config.head, ())
 
     @nn.compact
     def __call__(

@@ -17,7 +17,7 @@ Axis letters: `b` batch, `l` length, `d` width, `v` vocabulary, `h` heads, `c` s
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -103,6 +103,7 @@ class GPT(nn.Module):
     vocab_size: int
     max_length: int
     pattern: Pattern | None
+    tasks: ClassVar[tuple[str, ...]] = ("language_modelling",)
 
     @nn.compact
     def __call__(

@@ -8,7 +8,7 @@ Axis letters: `b` batch, `l` length, `d` width, `v` vocabulary, `c` classes.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -24,7 +24,8 @@ from models.layers.precision import compute_dtype
 from models.layers.recurrent import Recurrent
 from models.text.common.sizes import check_choice, vocabulary
 
-HEADS = ("language", "classes", "tokens")
+READS = {"classes": "sequence_classification", "tokens": "token_classification"}
+HEADS = ("language", *READS)
 POOLS = ("last", "mean", "max")
 
 
@@ -86,6 +87,7 @@ class LanguageModel(nn.Module):
 
     config: Config
     vocab_size: int
+    tasks: ClassVar[tuple[str, ...]] = ("language_modelling",)
 
     @nn.compact
     def __call__(
@@ -140,6 +142,11 @@ class Reader(nn.Module):
     config: Config
     vocab_size: int
     num_outputs: int
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What its head serves."""
+        return (READS[self.config.head],)
 
     @nn.compact
     def __call__(

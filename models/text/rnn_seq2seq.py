@@ -22,7 +22,7 @@ Axis letters: `b` batch, `l` target length, `m` source length, `d` embedding wid
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -102,6 +102,7 @@ class Seq2Seq(nn.Module):
     config: Config
     vocab_size: int
     source_vocab_size: int
+    tasks: ClassVar[tuple[str, ...]] = ("sequence_to_sequence",)
 
     def setup(self) -> None:
         """Makes the parts, which several methods use."""

@@ -13,7 +13,7 @@ of the cache.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -146,6 +146,7 @@ class Transformer(nn.Module):
     vocab_size: int
     source_vocab_size: int
     max_length: int
+    tasks: ClassVar[tuple[str, ...]] = ("sequence_to_sequence",)
 
     def setup(self) -> None:
         """Makes the parts, which several methods use."""

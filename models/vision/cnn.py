@@ -9,7 +9,7 @@ Axis letters: `b` batch, `c` channels.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -45,6 +45,7 @@ class CNN(nn.Module):
 
     config: Config
     num_classes: int
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:

@@ -15,7 +15,7 @@ Axis letters: `b` batch, `c` channels.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -115,6 +115,7 @@ class ResNet(nn.Module):
     width: int
     bottleneck: bool
     blocks: tuple[int, ...]
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:

@@ -17,7 +17,7 @@ Axis letters: `b` batch, `l` tokens, `d` width, `p` `q` pixels of a patch, `c` c
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -94,6 +94,7 @@ class ViT(nn.Module):
     width: int
     depth: int
     heads: int
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:

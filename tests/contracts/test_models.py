@@ -285,6 +285,13 @@ def test_file_has_what_every_part_has(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_it_says_which_tasks_it_serves(name: str) -> None:
+    module, example = find.part("model", name), examples.of_model(name)
+    model = module.build(module.Config(**module.TINY), example.info)
+    assert example.task in model.tasks and set(model.tasks) <= set(find.names("task"))
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_parameters_and_outputs_are_float32_in_any_precision(name: str, dtype: str) -> None:
     start = jax.eval_shape(task(name, dtype=dtype).init, KEY, batch(name))

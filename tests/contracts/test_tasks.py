@@ -63,6 +63,12 @@ def test_file_has_what_every_part_has(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_it_needs_is_in_its_batches(name: str) -> None:
+    task, _, _ = started(name)
+    assert task.needs and set(task.needs) <= set(batch(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("train", [False, True])
 def test_loss_is_a_finite_scalar_with_means(name: str, train: bool) -> None:
     task, _, mutable = started(name)

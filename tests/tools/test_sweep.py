@@ -73,8 +73,8 @@ def arguments(out, *more, trials=6, sampler="random"):
 
 def read(out, storage="study.journal", name="vision/vit_digits"):
     """The trials of a sweep's storage, by number."""
-    study = studies.library().load_study(
-        study_name=name, storage=studies._backend(studies.library(), out / storage)
+    study = studies.imported().load_study(
+        study_name=name, storage=studies._backend(studies.imported(), out / storage)
     )
     return study.trials
 

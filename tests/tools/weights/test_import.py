@@ -249,4 +249,4 @@ def test_members_are_not_one_network(tmp_path) -> None:
 def test_without_the_library_one_line_says_so(monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "safetensors.numpy", None)
     with pytest.raises(ConfigError, match="safetensors is not installed"):
-        files.library()
+        files.imported()

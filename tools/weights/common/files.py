@@ -101,7 +101,7 @@ def _shards(folder: Path) -> dict[str, np.ndarray]:
 
 
 def _tensors(path: Path) -> dict[str, np.ndarray]:
-    safetensors = library()
+    safetensors = imported()
     try:
         return safetensors.numpy.load_file(path)
     except safetensors.SafetensorError as error:
@@ -124,10 +124,10 @@ def write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, np.ndar
     """config.json and model.safetensors, as their library writes them."""
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG).write_text(text, "utf-8")
-    library().numpy.save_file(dict(tensors), folder / WEIGHTS, metadata={"format": "pt"})
+    imported().numpy.save_file(dict(tensors), folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def library() -> Any:
+def imported() -> Any:
     """safetensors; ConfigError where it is not installed."""
     try:
         importlib.import_module("safetensors.numpy")
