@@ -107,12 +107,21 @@ def resolve(
         from tools import shrinking
 
         full = complete(shrinking.shrink(full))
-    stated = set(full["data"]["splits"])
+    stated, read = set(full["data"]["splits"]), _dataset(full)
     for key, text in pairs:
         _apply(full, key, text)
+    if _dataset(full) != read and not any(key.startswith("baseline.") for key, _ in pairs):
+        # What was published of one set of data says nothing of another.
+        full["baseline"] = {key: full["baseline"][key] for key in ("metric", "direction")}
     full = complete(full)
     _check_splits(stated, full)
     return full
+
+
+def _dataset(full: Mapping[str, Any]) -> tuple[str, str]:
+    """Which data a config reads: its source's name and, of a source of several, which."""
+    source = full["data"]["source"]
+    return source["name"], source.get("dataset", "")
 
 
 def _check_splits(stated: set[str], full: Mapping[str, Any]) -> None:

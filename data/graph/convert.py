@@ -27,27 +27,34 @@ def from_adjacency(
     if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
         raise DataError(f"{where}: its shape is {list(adjacency.shape)}, not [n, n]")
     receivers, senders = np.nonzero(adjacency)
-    return _from_list(adjacency[receivers, senders], senders, receivers, nodes, where)
+    weights = adjacency[receivers, senders]
+    return _from_list(len(adjacency), weights, senders, receivers, nodes, where)
 
 
 def from_scipy(matrix: Any, nodes: np.ndarray, where: str = "sparse matrix") -> Graph:
     """As `from_adjacency`, of any of SciPy's sparse matrices or arrays [n, n]."""
+    if not hasattr(matrix, "tocoo"):
+        raise DataError(f"{where}: a {type(matrix).__name__}, not a sparse matrix of SciPy's")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise DataError(f"{where}: its shape is {list(matrix.shape)}, not [n, n]")
     listed = matrix.tocoo(copy=True)
     listed.sum_duplicates()
     listed.eliminate_zeros()
-    return _from_list(listed.data, listed.col, listed.row, nodes, where)
+    return _from_list(matrix.shape[0], listed.data, listed.col, listed.row, nodes, where)
 
 
 def _from_list(
-    weights: np.ndarray, senders: np.ndarray, receivers: np.ndarray, nodes: np.ndarray, where: str
+    num_nodes: int,
+    weights: np.ndarray,
+    senders: np.ndarray,
+    receivers: np.ndarray,
+    nodes: np.ndarray,
+    where: str,
 ) -> Graph:
-    nodes = np.asarray(nodes, np.float32)
     weighted = not np.all(weights == 1)
-    attributes = {"edges": np.asarray(weights, np.float32)[:, None]} if weighted else {}
+    attributes = {"edges": _numbers(weights, f"{where}: weights")[:, None]} if weighted else {}
     graph = edges.edge_list(
-        len(nodes), senders, receivers, undirected=False, where=where, **attributes
+        num_nodes, senders, receivers, undirected=False, where=where, **attributes
     )
     reverse = edges.opposite(graph["senders"], graph["receivers"])
     back = {k: v[reverse] for k, v in graph.items()}
@@ -55,9 +62,17 @@ def _from_list(
     same = same and np.array_equal(back["receivers"], graph["senders"])
     if same and all(np.array_equal(back[name], graph[name]) for name in attributes):
         graph["reverse"] = reverse
-    graph["nodes"] = nodes
-    edges.check(graph, len(nodes), where)
+    graph["nodes"] = _numbers(nodes, f"{where}: features of nodes")
+    edges.check(graph, num_nodes, where)
     return graph
+
+
+def _numbers(values: Any, what: str) -> np.ndarray:
+    """float32; raises DataError for what holds anything else than rows of as many numbers."""
+    try:
+        return np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} are no numbers, or not as many everywhere: {error}") from error
 
 
 def to_adjacency(graph: Mapping[str, np.ndarray], num_nodes: int) -> np.ndarray:
@@ -122,7 +137,7 @@ def from_networkx(
             if edge_feature not in data:
                 raise DataError(f"{where}: the edge {one!r} - {other!r} has no {edge_feature!r}")
         values = [np.ravel(data[edge_feature]) for *_, data in listed]
-        attributes = {"edges": np.asarray(values, np.float32)}
+        attributes = {"edges": _numbers(values, f"{where}: {edge_feature!r} of edges")}
     result = edges.edge_list(
         len(order),
         np.array([order[one] for one, *_ in listed], np.int64),
@@ -131,9 +146,7 @@ def from_networkx(
         where=where,
         **attributes,
     )
-    if len({len(row) for row in nodes}) > 1:
-        raise DataError(f"{where}: {feature!r} has different numbers of values at its nodes")
-    result["nodes"] = np.asarray(nodes, np.float32).reshape(len(order), -1)
+    result["nodes"] = _numbers(nodes, f"{where}: {feature!r} of nodes")
     edges.check(result, len(order), where)
     return result
 
@@ -142,7 +155,10 @@ def to_networkx(graph: Mapping[str, np.ndarray]) -> Any:
     """A Graph where "reverse" says that edges go both ways, else a DiGraph.
 
     Nodes are 0 to n - 1 with the attribute "feature", edges have "edge_feature" where there is one.
+    Raises DataError where features are sparse: `edges.dense_features` makes them dense.
     """
+    if "nodes" not in graph:
+        raise DataError("a graph of sparse features: make them dense first (edges.dense_features)")
     module = networkx()
     result = module.Graph() if "reverse" in graph else module.DiGraph()
     result.add_nodes_from((i, {"feature": row}) for i, row in enumerate(graph["nodes"]))

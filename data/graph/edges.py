@@ -42,9 +42,13 @@ def edge_list(
     opposite direction, with the same attributes [e, ...].
 
     Raises:
-      DataError: naming `where`, for an index that is not 0 to num_nodes - 1.
+      DataError: naming `where`, for an index that is not 0 to num_nodes - 1, and for lists of
+        different lengths.
     """
-    senders, receivers = np.asarray(senders, np.int64), np.asarray(receivers, np.int64)
+    senders, receivers = _whole(senders, where), _whole(receivers, where)
+    for name, values in {"receivers": receivers, **attributes}.items():
+        if len(values) != len(senders):
+            raise DataError(f"{where}: {len(senders)} senders, and {len(values)} of {name!r}")
     check_indices(num_nodes, senders, receivers, where)
     kept = np.flatnonzero(senders != receivers)
     if undirected:
@@ -64,6 +68,16 @@ def edge_list(
     if undirected:
         graph["reverse"] = opposite(graph["senders"], graph["receivers"])
     return graph
+
+
+def _whole(indices: np.ndarray, where: str) -> np.ndarray:
+    """int64 [e]; raises DataError for what is no list of whole numbers."""
+    given = np.asarray(indices)
+    if given.ndim != 1:
+        raise DataError(f"{where}: indices of nodes have shape {list(given.shape)}, not [e]")
+    if given.size and given.dtype.kind not in "iu":
+        raise DataError(f"{where}: indices of nodes are {given.dtype}, not whole numbers")
+    return given.astype(np.int64)
 
 
 def opposite(senders: np.ndarray, receivers: np.ndarray) -> np.ndarray:
@@ -86,24 +100,27 @@ def check_indices(num_nodes: int, senders: np.ndarray, receivers: np.ndarray, wh
         )
 
 
-def check(graph: Mapping[str, np.ndarray], num_nodes: int, where: str) -> None:
+def check(
+    graph: Mapping[str, np.ndarray], num_nodes: int, where: str, num_features: int | None = None
+) -> None:
     """Raises DataError, naming `where`, for a graph that no model could read.
 
     That is: no nodes, a node without features, a feature that is not finite, an edge of a node that
-    does not exist, edges and attributes of different numbers.
+    does not exist, edges and attributes of different numbers; and where `num_features` is given,
+    other features than these.
     """
     if num_nodes < 1:
         raise DataError(f"{where}: an empty graph: it has no nodes")
+    for name in ("senders", "receivers"):
+        if name not in graph:
+            raise DataError(f"{where}: a graph without {name!r}")
     check_indices(num_nodes, graph["senders"], graph["receivers"], where)
     if "nodes" in graph:
-        _check_dense(graph["nodes"], num_nodes, where)
+        _check_dense(graph["nodes"], num_nodes, where, num_features)
     elif "feature_values" in graph:
-        rows, values = graph["feature_rows"], graph["feature_values"]
-        _check_rows(rows, num_nodes, where)
-        wrong = np.flatnonzero(~np.isfinite(values))
-        if len(wrong):
-            row, column = rows[wrong[0]], graph["feature_columns"][wrong[0]]
-            raise DataError(_not_finite(where, "node", row, column, values[wrong[0]], len(wrong)))
+        _check_sparse(graph, num_nodes, where, num_features)
+    else:
+        raise DataError(f"{where}: a graph without features of its nodes")
     if "edges" in graph:
         edges = graph["edges"]
         wrong = np.argwhere(~np.isfinite(edges))
@@ -117,22 +134,43 @@ def check(graph: Mapping[str, np.ndarray], num_nodes: int, where: str) -> None:
             )
 
 
-def _check_dense(nodes: np.ndarray, num_nodes: int, where: str) -> None:
+def _check_dense(nodes: np.ndarray, num_nodes: int, where: str, num_features: int | None) -> None:
     if len(nodes) != num_nodes or nodes.ndim != 2 or not nodes.shape[1]:
         raise DataError(
             f"{where}: {num_nodes} nodes, and features of shape {list(nodes.shape)}: "
             f"a node is without features"
         )
+    if num_features is not None and nodes.shape[1] != num_features:
+        raise DataError(f"{where}: {nodes.shape[1]} features of a node, not {num_features}")
     wrong = np.argwhere(~np.isfinite(nodes))
     if len(wrong):
         row, column = wrong[0]
         raise DataError(_not_finite(where, "node", row, column, nodes[row, column], len(wrong)))
 
 
-def _check_rows(rows: np.ndarray, num_nodes: int, where: str) -> None:
-    if len(rows) and (rows.min() < 0 or rows.max() >= num_nodes):
+def _check_sparse(
+    graph: Mapping[str, np.ndarray], num_nodes: int, where: str, num_features: int | None
+) -> None:
+    rows, columns, values = (graph[f"feature_{k}"] for k in ("rows", "columns", "values"))
+    if not len(rows) == len(columns) == len(values):
         raise DataError(
-            f"{where}: features of node {int(rows.max())}, and there are {num_nodes} nodes"
+            f"{where}: features in {len(rows)} rows, {len(columns)} columns, {len(values)} values"
+        )
+    if len(rows) and (rows.min() < 0 or rows.max() >= num_nodes):
+        wrong = int(rows.min() if rows.min() < 0 else rows.max())
+        raise DataError(f"{where}: features of node {wrong}, and there are {num_nodes} nodes")
+    most = np.inf if num_features is None else num_features
+    if len(columns) and (columns.min() < 0 or columns.max() >= most):
+        wrong = int(columns.min() if columns.min() < 0 else columns.max())
+        known = "0 is the first" if wrong < 0 else f"there are {num_features}"
+        raise DataError(f"{where}: feature {wrong} of a node, and {known}")
+    wrong_values = np.flatnonzero(~np.isfinite(values))
+    if len(wrong_values):
+        first = wrong_values[0]
+        raise DataError(
+            _not_finite(
+                where, "node", rows[first], columns[first], values[first], len(wrong_values)
+            )
         )
 
 

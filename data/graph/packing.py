@@ -48,12 +48,24 @@ class Store:
 
     @classmethod
     def of(cls, graphs: Sequence[Graph], labels: np.ndarray, names: Sequence[str] = ()) -> "Store":
-        """Of graphs with dense "nodes"; raises DataError for one that no model could read."""
+        """Of graphs with dense "nodes"; raises DataError for those that no model could read.
+
+        All graphs have the same arrays, and a label and a name each.
+        """
         if not graphs:
             raise DataError("a set of no graphs")
         names = names or [f"graph {i}" for i in range(len(graphs))]
+        if not len(graphs) == len(labels) == len(names):
+            raise DataError(f"{len(graphs)} graphs, {len(labels)} labels and {len(names)} names")
         for graph, name in zip(graphs, names, strict=True):
-            edges.check(graph, len(graph["nodes"]), name)
+            if graph.keys() != graphs[0].keys():
+                raise DataError(
+                    f"{name} has {', '.join(sorted(graph))}; {names[0]} has "
+                    f"{', '.join(sorted(graphs[0]))}"
+                )
+            if "nodes" not in graph:
+                raise DataError(f"{name}: a graph without dense features of its nodes")
+            edges.check(graph, len(graph["nodes"]), name, graphs[0]["nodes"].shape[1])
         return cls(
             {k: np.concatenate([graph[k] for graph in graphs]) for k in graphs[0]},
             np.cumsum([0, *(len(graph["nodes"]) for graph in graphs)]),

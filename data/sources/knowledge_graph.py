@@ -152,7 +152,7 @@ def _read(dataset: str) -> Facts:
     paths = raw.fetch(dataset, _files(dataset))
     sizes = SIZES[dataset]
     for name, expected in zip(COUNTS, (sizes.entities, sizes.relations), strict=True):
-        found = paths[name].read_text().split("\n", 1)[0].strip()
+        found = _lines(paths[name])[0].strip()
         if found != str(expected):
             raise DataError(f"{paths[name]} is of {found[:20]!r} names, not {expected}")
     splits = {k: read(paths[name], sizes) for k, name in _FILES.items()}
@@ -164,14 +164,21 @@ def _read(dataset: str) -> Facts:
     return Facts(splits)
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8").splitlines() or [""]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text: {error}") from error
+
+
 def read(path: Path, sizes: Sizes) -> np.ndarray:
     """int32 [k, 3] of (head, relation, tail); raises DataError for a file that is not right."""
-    lines = path.read_text().splitlines()
+    lines = _lines(path)
     try:
         count = int(lines[0])
         table = np.array([line.split() for line in lines[1:] if line.strip()], np.int64)
         head, tail, relation = table.T
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, OverflowError) as error:
         raise DataError(f"{path} is no list of facts by number: {error}") from error
     if len(table) != count:
         raise DataError(f"{path} holds {len(table)} facts, and its first line says {count}")

@@ -201,7 +201,7 @@ def _joined(config: Config, parts: Mapping[str, Any], test: np.ndarray) -> NodeG
         "feature_columns": columns.astype(np.int32),
         "feature_values": values.astype(np.float32),
     }
-    edges.check(graph, sizes.nodes, where)
+    edges.check(graph, sizes.nodes, where, sizes.features)
     _check_counts(where, sizes, graph, parts, test)
     first = len(parts["y"])
     splits = {
@@ -215,7 +215,7 @@ def _joined(config: Config, parts: Mapping[str, Any], test: np.ndarray) -> NodeG
 def _test_nodes(path: Path) -> np.ndarray:
     try:
         return np.array(path.read_text().split(), np.int64)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise DataError(f"{path} cannot be read as a list of nodes: {error}") from error
 
 

@@ -164,7 +164,7 @@ class GraphSAGE(nn.Module):
         if len(hops) != depth + 1:
             raise ValueError(f"model.depth={depth} needs as many hops, not {len(hops) - 1}")
         if "nodes" not in graph:
-            raise ValueError("sampled neighbours need dense node features")
+            raise ValueError("sampled neighbours need dense features: data.features=dense")
         values = [graph["nodes"][jnp.maximum(hop, 0)] for hop in hops]
         for index, layer in enumerate(layers):
             values = [

@@ -30,6 +30,17 @@ def test_config_json_repeats_the_run(values, tmp_path):
     assert resolve.resolve(resolve.load_file(str(path))) == full
 
 
+def test_other_data_have_no_published_number_of_this_one():
+    values = resolve.load_file("configs/graph/gcn_cora.py")
+    other = ["data.source.dataset=citeseer"]
+    stated, baseline = (resolve.resolve(values, o)["baseline"] for o in ([], other))
+    assert stated["value"] == 0.815 and stated["kind"] == "published"
+    assert baseline["value"] is None and baseline["kind"] == "own" and not baseline["source"]
+    assert baseline["metric"] == stated["metric"]
+    given = resolve.resolve(values, [*other, "baseline.value=0.703"])["baseline"]
+    assert given == {**stated, "value": 0.703}
+
+
 @pytest.mark.parametrize(
     ("override", "key", "expected"),
     [

@@ -72,11 +72,27 @@ def test_a_fake_graph_has_exactly_the_sizes_that_were_asked_for():
         (listed(nodes=np.zeros((3, 0), np.float32)), ".*a node is without features"),
         (listed(edges=np.array([[0.0], [np.nan]])), "feature 0 of edge 1 is nan"),
         (listed(edge_type=np.zeros(3, np.int32)), "2 edges, and 3 of 'edge_type'"),
+        (listed(nodes=np.zeros((3, 4), np.float32)), "4 features of a node, not 2"),
+        ({k: v for k, v in listed().items() if k != "nodes"}, "a graph without features"),
+        ({"nodes": np.zeros((3, 2), np.float32)}, "a graph without 'senders'"),
     ],
 )
 def test_a_graph_that_no_model_could_read_is_refused(graph, said):
     with pytest.raises(DataError, match=f"^mine: {said}"):
-        edges.check(graph, 3, "mine")
+        edges.check(graph, 3, "mine", 2)
+
+
+@pytest.mark.parametrize(
+    ("senders", "receivers", "said"),
+    [
+        ([0, 1], [1], "2 senders, and 1 of 'receivers'"),
+        ([0.5], [1], "indices of nodes are float64, not whole numbers"),
+        ([[0]], [[1]], r"indices of nodes have shape \[1, 1\], not \[e\]"),
+    ],
+)
+def test_lists_that_are_no_edges(senders, receivers, said):
+    with pytest.raises(DataError, match=f"^mine: {said}"):
+        edges.edge_list(3, senders, receivers, undirected=True, where="mine")
 
 
 def test_an_empty_graph_is_refused():
@@ -93,6 +109,8 @@ def test_sparse_features_are_checked_and_made_dense():
     edges.check(ends | found, 3, "mine")
     with pytest.raises(DataError, match="features of node 2, and there are 2 nodes"):
         edges.check(ends | found, 2, "mine")
+    with pytest.raises(DataError, match="feature 2 of a node, and there are 2"):
+        edges.check(ends | found, 3, "mine", 2)
     found["feature_values"][1] = np.nan
     with pytest.raises(DataError, match="feature 0 of node 2 is nan"):
         edges.check(ends | found, 3, "mine")
@@ -140,6 +158,18 @@ def same(one, other):
         assert array.dtype == other[name].dtype, name
 
 
+def test_what_cannot_be_converted_is_one_line():
+    ones = np.ones((3, 3))
+    with pytest.raises(DataError, match="3 nodes, and features of shape"):
+        convert.from_adjacency(ones, np.ones((4, 1)))
+    with pytest.raises(DataError, match="features of nodes are no numbers"):
+        convert.from_adjacency(ones, [["a"], ["b"], ["c"]])
+    with pytest.raises(DataError, match="a ndarray, not a sparse matrix"):
+        convert.from_scipy(ones, np.ones((3, 1)))
+    with pytest.raises(DataError, match="make them dense first"):
+        convert.to_networkx({"feature_rows": np.zeros(0, np.int32)})
+
+
 def test_a_message_goes_from_column_to_row():
     matrix = np.zeros((3, 3))
     matrix[0, 2] = 1
@@ -154,7 +184,7 @@ def test_graphs_of_networkx_that_make_none_here():
     with pytest.raises(DataError, match="node 'b' has no 'feature': a node without features"):
         convert.from_networkx(graph)
     graph.nodes["b"]["feature"] = [1.0, 2.0]
-    with pytest.raises(DataError, match="different numbers of values"):
+    with pytest.raises(DataError, match="'feature' of nodes are no numbers, or not as many"):
         convert.from_networkx(graph)
     graph.nodes["b"]["feature"] = float("nan")
     with pytest.raises(DataError, match="feature 0 of node 1 is nan"):

@@ -92,6 +92,12 @@ def test_one_damaged_graph_of_a_set_is_named():
         Store.of(made, np.arange(6))
     with pytest.raises(DataError, match="a set of no graphs"):
         Store.of([], np.zeros(0))
+    with pytest.raises(DataError, match="6 graphs, 5 labels and 6 names"):
+        Store.of(graphs(), np.arange(5))
+    other = graphs()
+    del other[3]["nodes"]
+    with pytest.raises(DataError, match="graph 3 has .*; graph 0 has .*nodes"):
+        Store.of(other, np.arange(6))
 
 
 def path(nodes=4):
