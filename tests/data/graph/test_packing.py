@@ -96,7 +96,7 @@ def test_one_damaged_graph_of_a_set_is_named():
         Store.of(graphs(), np.arange(5))
     other = graphs()
     del other[3]["nodes"]
-    with pytest.raises(DataError, match="graph 3 has .*; graph 0 has .*nodes"):
+    with pytest.raises(DataError, match=r"graph 3 has .*; graph 0 has .*nodes"):
         Store.of(other, np.arange(6))
 
 
