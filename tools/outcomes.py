@@ -81,8 +81,12 @@ class Row:
 
 
 def path_of(spec: str, out: Path) -> Path:
-    """The record's file: results/graph/gin_mutag.validated.json of graph/gin_mutag:validated."""
-    return out / f"{spec.replace(':', '.')}.json"
+    """The record's file: results/graph/gin_mutag.validated.json of graph/gin_mutag:validated.
+
+    An argument that is a folder has dashes for its slashes.
+    """
+    name, colon, argument = spec.partition(":")
+    return out / f"{name}{colon and '.'}{argument.replace('/', '-')}.json"
 
 
 def rows(out: Path) -> list[Row]:
