@@ -24,6 +24,8 @@ PARTS = ("model", "task", "algorithm")
 DEFAULTS: dict[str, Any] = {"task": {"name": "classification"}, "algorithm": {"name": "supervised"}}
 # Of configs that do not say how batches are made.
 PIPELINE = "examples"
+# What says which data a config reads.
+DATA_KEYS = ("data.source.name", "data.source.dataset")
 
 
 def load_file(spec: str) -> dict[str, Any]:
@@ -100,6 +102,7 @@ def resolve(
     """
     raw = dict(configs.plain(values))
     pairs = [_split(o) for o in overrides]
+    other_data = _other_data(raw, pairs)
     for key, text in pairs:
         _rename(raw, key, text)
     full = complete(raw)
@@ -107,10 +110,10 @@ def resolve(
         from tools import shrinking
 
         full = complete(shrinking.shrink(full))
-    stated, read = set(full["data"]["splits"]), _dataset(full)
+    stated = set(full["data"]["splits"])
     for key, text in pairs:
         _apply(full, key, text)
-    if _dataset(full) != read and not any(key.startswith("baseline.") for key, _ in pairs):
+    if other_data and not any(key.startswith("baseline.") for key, _ in pairs):
         # What was published of one set of data says nothing of another.
         full["baseline"] = {key: full["baseline"][key] for key in ("metric", "direction")}
     full = complete(full)
@@ -118,10 +121,13 @@ def resolve(
     return full
 
 
-def _dataset(full: Mapping[str, Any]) -> tuple[str, str]:
-    """Which data a config reads: its source's name and, of a source of several, which."""
-    source = full["data"]["source"]
-    return source["name"], source.get("dataset", "")
+def _other_data(raw: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether changes name another source, or of a source of several another set of data."""
+    wanted = [(key, text) for key, text in pairs if key in DATA_KEYS]
+    if not wanted:
+        return False
+    flat = configs.flatten(complete(raw))
+    return any(text != flat.get(key) for key, text in wanted)
 
 
 def _check_splits(stated: set[str], full: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ How a command is run here, where training at full length would take minutes:
 
 - `make ...` with --dry-run; an environment is made ready by make, so its activation is left out;
 - `runs/...` names a run of this session, made with --smoke: each name another one;
-- `path/to/images` names a folder of images of this session;
+- `path/to/images` and `path/to/texts` name folders of this session;
 - programs are called in this process; those with --config get --smoke and a workdir besides.
 """
 
@@ -49,27 +49,28 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of two images of noise."""
-    folder = tmp_path_factory.mktemp("images")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Two classes of two images of noise, and a text."""
+    folder, texts = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("texts")
+    (texts / "verse.txt").write_text("All the world's a stage, and all are players.\n" * 40)
     noise = np.random.default_rng(0)
     for name in ("cats", "dogs"):
         (folder / name).mkdir()
         for i in range(2):
             pixels = noise.integers(0, 256, (20, 16, 3), np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
-    return folder
+    return {"path/to/images": str(folder), "path/to/texts": str(texts)}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(
     command: str,
     runs: dict[str, str],
-    images: Path,
+    folders: dict[str, str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name, folder in {**runs, "path/to/images": str(images)}.items():
+    for name, folder in {**runs, **folders}.items():
         command = command.replace(name, folder)
     first, *words = shlex.split(command)
     if first == ".":

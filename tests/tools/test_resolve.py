@@ -39,6 +39,9 @@ def test_other_data_have_no_published_number_of_this_one():
     assert baseline["metric"] == stated["metric"]
     given = resolve.resolve(values, [*other, "baseline.value=0.703"])["baseline"]
     assert given == {**stated, "value": 0.703}
+    same = resolve.resolve(values, ["data.source.dataset=cora"])["baseline"]
+    other = resolve.resolve(values, ["data.source.name=karate"])["baseline"]
+    assert same == stated and other["value"] is None
 
 
 @pytest.mark.parametrize(
