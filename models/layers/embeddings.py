@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from models.layers.products import dot_general
+
 
 class Embedding(nn.Module):
     """A trained vector for each of `num` ids; parameter `embedding` [v, d].
@@ -37,8 +39,9 @@ class Embedding(nn.Module):
     def scores(self, x: jax.Array) -> jax.Array:
         """The products with every id's vector: [..., d] -> float32 [..., v]."""
         embedding = jnp.asarray(self.embedding, self.dtype)
-        return jnp.einsum(
-            "...d,vd->...v", x.astype(self.dtype), embedding, preferred_element_type=jnp.float32
+        dimensions = (((x.ndim - 1,), (1,)), ((), ()))
+        return dot_general(
+            x.astype(self.dtype), embedding, dimensions, preferred_element_type=jnp.float32
         )
 
 
@@ -51,7 +54,7 @@ def vocabulary_head(
     name: str | None = "head",
 ) -> nn.Dense:
     """A dense layer to float32 scores of `num` tokens: products in `dtype`, sums in float32."""
-    product = partial(jax.lax.dot_general, preferred_element_type=jnp.float32)
+    product = partial(dot_general, preferred_element_type=jnp.float32)
     return nn.Dense(
         num,
         use_bias=use_bias,

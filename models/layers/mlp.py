@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from models.layers.products import dot_general
+
 ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "relu": nn.relu,
     "gelu": partial(nn.gelu, approximate=False),
@@ -51,7 +53,11 @@ class MLP(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """[..., d] -> [..., d] in `dtype`."""
         dense = partial(
-            nn.Dense, use_bias=self.use_bias, dtype=self.dtype, bias_init=self.bias_init
+            nn.Dense,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+            bias_init=self.bias_init,
+            dot_general=dot_general,
         )
         dropout = partial(nn.Dropout, deterministic=not train)
         rate = self.dropout_rate if self.hidden_dropout_rate is None else self.hidden_dropout_rate

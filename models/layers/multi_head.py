@@ -17,6 +17,7 @@ from models.layers.attention import attend, attention_weights, both, segment_mas
 from models.layers.attention_sparse import Pattern, pattern_mask
 from models.layers.cache import Slot, keep
 from models.layers.positions import rotary
+from models.layers.products import dot_general
 
 
 class MultiHeadAttention(nn.Module):
@@ -117,6 +118,7 @@ class MultiHeadAttention(nn.Module):
             use_bias=self.use_bias,
             dtype=self.dtype,
             kernel_init=self.out_init if last else self.kernel_init,
+            dot_general=dot_general,
             name=name,
             **options,
         )

@@ -27,6 +27,7 @@ from models.layers.mlp import activation
 from models.layers.norms import layer_norm
 from models.layers.outputs import num_outputs
 from models.layers.precision import compute_dtype
+from models.layers.products import dot_general
 from models.layers.stack import apply_layers
 from models.layers.transformer import Block
 from models.text.common.sizes import check_choice, longest, vocabulary
@@ -185,7 +186,9 @@ class BERT(nn.Module):
     def _dense(self, name: str) -> nn.Dense:
         init = nn.initializers.normal(_STD)
         dtype = compute_dtype(self.config.dtype)
-        return nn.Dense(self.config.width, dtype=dtype, kernel_init=init, name=name)
+        return nn.Dense(
+            self.config.width, dtype=dtype, kernel_init=init, dot_general=dot_general, name=name
+        )
 
     def _block(self, name: str) -> Block:
         config = self.config

@@ -29,6 +29,7 @@ from models.layers.mlp import activation
 from models.layers.norms import layer_norm
 from models.layers.positions import LearnedPositions, sincos_2d
 from models.layers.precision import compute_dtype
+from models.layers.products import dot_general
 from models.layers.stack import apply_layers
 from models.layers.stochastic_depth import linear_rates
 from models.layers.transformer import Block
@@ -142,7 +143,9 @@ class ViT(nn.Module):
             q=config.patch_size,
         )
         _, rows, columns, _ = patches.shape
-        project = nn.Dense(self.width, dtype=dtype, name="patch_projection")
+        project = nn.Dense(
+            self.width, dtype=dtype, dot_general=dot_general, name="patch_projection"
+        )
         x_bld = project(patches.reshape(len(patches), rows * columns, -1))
         if config.positions == "sincos2d":
             x_bld += jnp.asarray(sincos_2d(rows, columns, self.width), dtype)
