@@ -7,6 +7,9 @@ Expected: BLEU 36.52, perplexity 5.32 on test2016 (bentrevett/pytorch-seq2seq, n
 layers, width 256, 8 heads, learned positions, batch 128, Adam at a constant 5e-4, clipped at 1, 10
 epochs, the weights of the best validation loss, greedy decoding. BLEU is of corpus, unsmoothed, on
 words as spaCy's rules cut them, lower-cased, those seen once unknown; sacreBLEU stands beside it.
+Measured with one seed: BLEU 34.3, perplexity 5.63, an hour on two cores. A rewrite in PyTorch had
+the same losses on the same batches (3.81 at update 150): what differs from the notebook is not
+known. The translations have .93 of the references' words, which costs 2.5 points.
 """
 
 from ml_collections import ConfigDict
@@ -43,9 +46,6 @@ def get_config() -> ConfigDict:
             "optimizer": {"name": "adam", "learning_rate": 5e-4, "clip_norm": 1.0},
             "evaluators": multi30k.evaluators(epoch),
             "train": multi30k.train(10 * epoch, epoch),
-            "baseline": {
-                **multi30k.baseline(36.52, "notebook 6"),
-                "not_run_here": "no run of it is finished yet: an hour of 2 cores",
-            },
+            "baseline": multi30k.baseline(36.52, "notebook 6"),
         }
     )
