@@ -81,6 +81,11 @@ def test_rates_fall_with_depth_from_weights_and_not_from_scratch() -> None:
     for key in ("layer_decay", "init_from"):
         for values in (tuned, scratch):
             values["optimizer" if key == "layer_decay" else "train"].pop(key)
+    # The scratch row's number stands beside the other's.
+    assert (tuned.pop("baseline")["beside"], scratch.pop("baseline")["beside"]) == (
+        ("scratch",),
+        (),
+    )
     assert tuned == scratch
 
 
