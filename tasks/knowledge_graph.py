@@ -54,7 +54,9 @@ TINY: dict[str, Any] = {}
 
 @dataclass(frozen=True)
 class KnowledgeGraph:
-    """The Task of a model that gives "entities" and "relations", and `query` and `compare`."""
+    """The Task of a model that gives vectors of "entities", of relations for the queries for "tail"
+    and "head", and `query` and `compare`.
+    """
 
     config: Config
     model: Any
@@ -102,9 +104,8 @@ class KnowledgeGraph:
         return ranks
 
     def _query(self, vectors: Arrays, batch: Batch, side: str, given: str) -> jax.Array:
-        return self.model.query(
-            vectors["entities"][batch[given]], vectors["relations"][batch["relation"]], side
-        )
+        given_bd, relation_bd = vectors["entities"][batch[given]], vectors[side][batch["relation"]]
+        return self.model.query(given_bd, relation_bd, side)
 
     def _drawn(self, key: jax.Array) -> jax.Array | None:
         """Entities int32 [c] that a training batch compares with; None for all."""
@@ -140,11 +141,14 @@ class KnowledgeGraph:
         return cross_entropy(scores, jnp.zeros_like(true_b), smoothing)
 
     def _penalty(self, vectors: Arrays, batch: Batch) -> jax.Array:
-        """sum |v|^power of head, relation and tail, float32 [b]."""
-        rows = [vectors["entities"][batch[name]] for name in ("head", "tail")]
-        rows.append(vectors["relations"][batch["relation"]])
-        power = self.config.penalty_power
-        return (jnp.abs(jnp.concatenate(rows, axis=-1).astype(jnp.float32)) ** power).sum(-1)
+        """sum |v|^power of head, relation (the mean of both ways) and tail, float32 [b]."""
+
+        def powers(rows_bd: jax.Array) -> jax.Array:
+            return (jnp.abs(rows_bd.astype(jnp.float32)) ** self.config.penalty_power).sum(-1)
+
+        entities = sum(powers(vectors["entities"][batch[side]]) for side in SIDES)
+        relations = sum(powers(vectors[side][batch["relation"]]) for side in SIDES)
+        return entities + relations / len(SIDES)
 
 
 def filtered_rank(scores_bn: jax.Array, true_b: jax.Array, known_bk: jax.Array) -> jax.Array:

@@ -7,7 +7,9 @@
 Every scorer compares a query, made of the two that are given, with all candidates for the third in
 one matrix product. Complex vectors are their real parts, then their imaginary parts. With
 `encoder="rgcn"` (Schlichtkrull et al. 2017, arXiv:1703.06103, section 4) an entity is what R-GCN
-layers over the training graph make of its learned vector.
+layers over the training graph make of its learned vector. With `reciprocal` heads are asked for as
+tails of the relation's inverse, which has a vector of its own (Lacroix et al. 2018,
+arXiv:1806.07297, section 3; Dettmers et al. 2017, arXiv:1707.01476).
 
 Deviations: the norm of transe is the Euclidean one.
 
@@ -38,6 +40,7 @@ class Config:
       scorer: "distmult", "complex" or "transe".
       width: d; of complex vectors twice the number of their components.
       init_std: standard deviation of the vectors at the start.
+      reciprocal: whether a relation's inverse has a vector of its own.
       dropout_rate: on the vectors of the two that are given, and between layers of an encoder.
       encoder: "none" or "rgcn".
       depth: layers of the encoder.
@@ -48,6 +51,7 @@ class Config:
     scorer: str = "distmult"
     width: int = 200
     init_std: float = 0.1
+    reciprocal: bool = False
     dropout_rate: float = 0.0
     encoder: str = "none"
     depth: int = 1
@@ -59,7 +63,7 @@ TINY = {"width": 8}
 
 
 class KnowledgeGraph(nn.Module):
-    """Vectors of entities and relations, `entities` [n, d] and `relations` [r, d], and scores."""
+    """Vectors of entities [n, d] and of relations [r, d], of both ways [2, r, d], and scores."""
 
     config: Config
     num_nodes: int
@@ -68,7 +72,9 @@ class KnowledgeGraph(nn.Module):
 
     @nn.compact
     def __call__(self, graph: Graph, train: bool) -> dict[str, jax.Array]:
-        """{"entities": [n, d], "relations": [r, d]} in the compute dtype.
+        """{"entities": [n, d], "tail": [r, d], "head": [r, d]} in the compute dtype.
+
+        The last two are the relations' vectors in queries for tails and for heads.
 
         Args:
           graph: the training facts, both ways; read by an encoder alone.
@@ -78,7 +84,8 @@ class KnowledgeGraph(nn.Module):
         init = nn.initializers.normal(config.init_std)
         entities = self.param("entities", init, (self.num_nodes, config.width))
         x_nd = jnp.asarray(entities, dtype)
-        relations = self.param("relations", init, (self.num_relations, config.width))
+        ways = (2,) if config.reciprocal else ()
+        relations = self.param("relations", init, (*ways, self.num_relations, config.width))
         if config.encoder == "rgcn":
             num_types = 2 * self.num_relations
             weight_e = edge_weights(graph, self.num_nodes, num_types)
@@ -89,7 +96,9 @@ class KnowledgeGraph(nn.Module):
                 if index < config.depth - 1:
                     x_nd = nn.relu(x_nd)
                     x_nd = Dropout(config.dropout_rate, name=f"{name}_dropout")(x_nd, train)
-        return {"entities": x_nd, "relations": jnp.asarray(relations, dtype)}
+        relations = jnp.asarray(relations, dtype)
+        tail, head = relations if config.reciprocal else (relations, relations)
+        return {"entities": x_nd, "tail": tail, "head": head}
 
     @nn.nowrap
     def query(self, given_bd: jax.Array, relation_bd: jax.Array, side: str) -> jax.Array:
@@ -97,9 +106,12 @@ class KnowledgeGraph(nn.Module):
 
         Args:
           given_bd: vectors of the entities that are given: heads where `side` is "tail".
-          relation_bd: of the relations.
+          relation_bd: of the relations, for this side.
           side: what is asked for, "tail" or "head".
         """
+        if self.config.reciprocal:
+            # Who is asked for is the tail of the inverse.
+            side = "tail"
         if self.config.scorer == "distmult":
             return given_bd * relation_bd
         if self.config.scorer == "transe":

@@ -256,3 +256,18 @@ def test_scores_are_the_papers_and_the_same_from_both_sides(scorer):
         query = model.query(given, relation, side)
         close(model.score(query, asked), expected)
         close(np.diag(model.compare(query, asked)), expected)
+
+
+def test_with_reciprocal_relations_heads_are_tails_of_the_inverse():
+    info = Info({}, num_nodes=7, num_relations=2)
+    one = knowledge_graph.build(knowledge_graph.Config("complex", 6), info)
+    two = knowledge_graph.build(knowledge_graph.Config("complex", 6, reciprocal=True), info)
+    given, relation = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("f4")
+    for side in ("tail", "head"):
+        close(two.query(given, relation, side), one.query(given, relation, "tail"))
+    params = two.init({"params": jax.random.key(0)}, {}, train=False)
+    vectors = two.apply(params, {}, train=False)
+    assert {k: v.shape for k, v in vectors.items()} == {
+        "entities": (7, 6), "tail": (2, 6), "head": (2, 6),
+    }  # fmt: skip
+    assert np.abs(vectors["tail"] - vectors["head"]).min() > 0

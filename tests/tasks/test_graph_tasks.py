@@ -220,18 +220,20 @@ def test_a_scorer_that_says_the_same_of_all_is_as_bad_as_chance_and_nan_is_last(
     assert facts.filtered_rank(scores, true, none)[0] == 9.0
 
 
-def kg(**fields):
-    batch = examples.facts()
-    return batch, *started(facts, facts.Config(**fields), knowledge_graph,
-                           knowledge_graph.Config(width=6), examples.FACTS.info, batch)  # fmt: skip
+def kg(reciprocal=False, **fields):
+    batch, model = examples.facts(), knowledge_graph.Config(width=6, reciprocal=reciprocal)
+    return batch, *started(facts, facts.Config(**fields), knowledge_graph, model,
+                           examples.FACTS.info, batch)  # fmt: skip
 
 
-def test_facts_cost_the_cross_entropy_among_all_entities():
-    batch, task, params, mutable = kg()
+@pytest.mark.parametrize("reciprocal", [False, True])
+def test_facts_cost_the_cross_entropy_among_all_entities(reciprocal):
+    batch, task, params, mutable = kg(reciprocal)
     e, r = (np.asarray(params[k], np.float64) for k in ("entities", "relations"))
     expected = 0.0
-    for given, asked in (("head", "tail"), ("tail", "head")):
-        scores = (e[batch[given]] * r[batch["relation"]]) @ e.T
+    for way, (given, asked) in enumerate((("head", "tail"), ("tail", "head"))):
+        relation = (r[way] if reciprocal else r)[batch["relation"]]
+        scores = (e[batch[given]] * relation) @ e.T
         own = scores[np.arange(4), batch[asked]]
         expected += (np.log(np.exp(scores).sum(1)) - own).mean() / 2
     np.testing.assert_allclose(loss(task, params, mutable, batch, False)[0], expected, rtol=1e-5)
@@ -247,12 +249,14 @@ def test_negatives_are_drawn_in_training_only_and_never_true():
     assert abs(float(value) - np.log(1 + 400 * 0.9)) < 0.3
 
 
-def test_the_penalty_of_facts_is_the_power_of_their_vectors():
-    batch, task, params, mutable = kg(penalty=0.1)
-    less, _ = loss(kg()[1], params, mutable, batch, True)
-    rows = [params["entities"][batch[k]] for k in ("head", "tail")]
-    rows.append(params["relations"][batch["relation"]])
-    expected = 0.1 * (np.abs(np.concatenate(rows, 1)) ** 3).sum(1).mean()
+@pytest.mark.parametrize("reciprocal", [False, True])
+def test_the_penalty_of_facts_is_the_power_of_their_vectors(reciprocal):
+    batch, task, params, mutable = kg(reciprocal, penalty=0.1)
+    less, _ = loss(kg(reciprocal)[1], params, mutable, batch, True)
+    rows = [np.abs(params["entities"][batch[k]]) ** 3 for k in ("head", "tail")]
+    relations = np.abs(params["relations"][..., batch["relation"], :]) ** 3
+    rows.append(relations.mean(0) if reciprocal else relations)
+    expected = 0.1 * np.concatenate(rows, 1).sum(1).mean()
     np.testing.assert_allclose(loss(task, params, mutable, batch, True)[0] - less, expected,
                                rtol=1e-2)  # fmt: skip
 
