@@ -16,7 +16,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from models.layers import attention_sparse, attention_tpu
+from models.layers import attention_sparse, attention_tpu, devices
 from models.layers.attention_sparse import Pattern
 
 Kernel = Callable[..., jax.Array]
@@ -138,7 +138,7 @@ def _cudnn(
     causal: bool,
     segments: jax.Array | None = None,
 ) -> jax.Array:
-    where, dtype = attention_tpu.platform(), query.dtype
+    where, dtype = devices.platform(), query.dtype
     if where not in ("gpu", "cuda"):
         raise ValueError(f"attention kernel 'cudnn' is a GPU's; this program is for {where}")
     if dtype not in (jnp.bfloat16, jnp.float16):
@@ -156,7 +156,7 @@ def _tpu(
     causal: bool,
     segments: jax.Array | None = None,
 ) -> jax.Array:
-    where = attention_tpu.platform()
+    where = devices.platform()
     if where != "tpu":
         raise ValueError(f"attention kernel 'tpu' is a TPU's; this program is for {where}")
     if not attention_tpu.suits(query, key, mask, bias, segments):
@@ -176,7 +176,7 @@ def _auto(
     causal: bool,
     segments: jax.Array | None = None,
 ) -> jax.Array:
-    if attention_tpu.platform() == "tpu" and attention_tpu.suits(query, key, mask, bias, segments):
+    if devices.platform() == "tpu" and attention_tpu.suits(query, key, mask, bias, segments):
         return attention_tpu.attend(query, key, value, mask, causal, segments=segments)
     return _xla(query, key, value, mask, bias, causal, segments)
 
@@ -232,7 +232,7 @@ def attend(
     if (
         isinstance(pattern, attention_sparse.Window)
         and kernel in ("auto", "tpu")
-        and attention_tpu.platform() == "tpu"
+        and devices.platform() == "tpu"
         and distance_bias is None
         and attention_tpu.suits(query_blhk, key_bmnk, mask, None, segments)
     ):

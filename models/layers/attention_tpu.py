@@ -26,12 +26,6 @@ LARGEST_BLOCK = 512
 BATCH_AXES, HEAD_AXIS, LENGTH_AXIS = ("data", "fsdp"), "tensor", "sequence"
 
 
-def platform() -> str:
-    """Where the function that is being traced will run: the mesh's devices, else the default."""
-    device = getattr(jax.sharding.get_abstract_mesh(), "abstract_device", None)
-    return jax.default_backend() if device is None else device.platform
-
-
 def suits(
     query_blhk: jax.Array,
     key_bmhk: jax.Array,

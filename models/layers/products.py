@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from models.layers.attention_tpu import platform
+from models.layers import devices
 
 
 def dot_general(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any, **options: Any) -> Any:
@@ -23,7 +23,7 @@ def dot_general(lhs: jax.Array, rhs: jax.Array, dimension_numbers: Any, **option
     kept = lhs.ndim - len(summed)
     first = tuple(summed) == tuple(range(kept, lhs.ndim))
     plain = len(others) == 1 or tuple(others) == tuple(range(len(others)))
-    alone = jax.sharding.get_abstract_mesh().size <= 1 and platform() == "cpu"
+    alone = jax.sharding.get_abstract_mesh().size <= 1 and devices.platform() == "cpu"
     if batch or kept < 2 or not (first and plain and alone):
         return jax.lax.dot_general(lhs, rhs, dimension_numbers, **options)
     width = math.prod(lhs.shape[kept:])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.layers import attention, attention_tpu
+from models.layers import attention, devices
 from models.layers.attention import attend, attention_weights, segment_mask, weighted_values
 from models.layers.multi_head import MultiHeadAttention
 from tests.models import run
@@ -87,7 +87,7 @@ def test_a_kernel_of_another_machine_is_refused(kernel: str, dtype: str, message
 
 
 def test_cudnn_computes_in_half_precision_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_tpu, "platform", lambda: "gpu")
+    monkeypatch.setattr(devices, "platform", lambda: "gpu")
     query, key, value = map(jnp.asarray, arrays())
     with pytest.raises(ValueError, match="needs bfloat16 or float16, not float32"):
         attend(query, key, value, kernel="cudnn")
@@ -95,7 +95,7 @@ def test_cudnn_computes_in_half_precision_only(monkeypatch: pytest.MonkeyPatch) 
 
 def test_cudnn_is_asked_for_flash_attention(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its program cannot be run here; what JAX is asked to compute can be seen."""
-    monkeypatch.setattr(attention_tpu, "platform", lambda: "gpu")
+    monkeypatch.setattr(devices, "platform", lambda: "gpu")
     asked = []
 
     def spy(query, key, value, bias, mask, *, is_causal, implementation):
@@ -111,7 +111,7 @@ def test_cudnn_is_asked_for_flash_attention(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_tpu_kernel_says_what_it_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention_tpu, "platform", lambda: "tpu")
+    monkeypatch.setattr(devices, "platform", lambda: "tpu")
     query, key, value = map(jnp.asarray, arrays())
     with pytest.raises(ValueError, match="'tpu' takes no bias"):
         attend(query, key, value, kernel="tpu")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.layers import attention, attention_tpu
+from models.layers import attention, attention_tpu, devices
 from models.layers.attention_sparse import BigBird, Window, pattern_mask
 from tests.oracles import attention as oracle
 from training import mesh
@@ -105,7 +105,7 @@ def test_it_is_chosen_in_programs_for_tpus_only(monkeypatch):
     query, key, value = map(jnp.asarray, arrays(128, 128))
     attention.attend(query, key, value)
     assert not chosen
-    monkeypatch.setattr(attention_tpu, "platform", lambda: "tpu")
+    monkeypatch.setattr(devices, "platform", lambda: "tpu")
     attention.attend(query, key, value)
     attention.attend(query, key, value, kernel="xla")
     assert chosen == ["kernel"]
@@ -135,6 +135,6 @@ def test_what_suits_it(length, keys, dtype, mask, bias, suits):
 
 
 def test_platform_is_that_of_the_mesh():
-    assert attention_tpu.platform() == "cpu"
+    assert devices.platform() == "cpu"
     with jax.set_mesh(mesh.make(Mesh())):
-        assert attention_tpu.platform() == "cpu"
+        assert devices.platform() == "cpu"
