@@ -14,6 +14,7 @@ mean of their ranks (Sun et al. 2020, arXiv:1911.03903).
 Axis letters: `b` facts, `n` entities, `c` candidates, `k` known entities, `d` width.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -132,7 +133,9 @@ class KnowledgeGraph:
         if drawn is None:
             return cross_entropy(self.model.compare(query_bd, entities_nd), true_b, smoothing)
         own_b = self.model.score(query_bd, entities_nd[true_b])
-        others_bc = self.model.compare(query_bd, entities_nd[drawn])
+        # Each stands for as many as it was drawn from, so that the sum is that over all entities.
+        weight = (self.num_nodes - 1) / self.config.negatives
+        others_bc = self.model.compare(query_bd, entities_nd[drawn]) + math.log(weight)
         # What is drawn and true is no negative.
         others_bc = jnp.where(drawn == true_b[:, None], -jnp.inf, others_bc)
         scores = jnp.concatenate([own_b[:, None], others_bc], axis=1)
@@ -146,9 +149,11 @@ class KnowledgeGraph:
         def powers(rows_bd: jax.Array) -> jax.Array:
             return (jnp.abs(rows_bd.astype(jnp.float32)) ** self.config.penalty_power).sum(-1)
 
-        entities = sum(powers(vectors["entities"][batch[side]]) for side in SIDES)
-        relations = sum(powers(vectors[side][batch["relation"]]) for side in SIDES)
-        return entities + relations / len(SIDES)
+        values = jnp.zeros(len(batch["head"]))
+        for side in SIDES:
+            values += powers(vectors["entities"][batch[side]])
+            values += powers(vectors[side][batch["relation"]]) / len(SIDES)
+        return values
 
 
 def filtered_rank(scores_bn: jax.Array, true_b: jax.Array, known_bk: jax.Array) -> jax.Array:

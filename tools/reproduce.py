@@ -1,7 +1,7 @@
 """Does the code reproduce its papers? Runs configs, the cheapest first, and records their numbers.
 
     python -m tools.reproduce [NAME ...] [--field=graph] [--seeds=N] [--budget=5m] [--out=DIR]
-    python -m tools.reproduce --import=RUN,RUN     records of finished runs, without running
+    python -m tools.reproduce --import=RUN,RUN     finished runs into records, without running
     python -m tools.reproduce --check              do the cheap rows still give what is recorded?
     python -m tools.reproduce --render             the pages again, from the records
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tools import checking, command_line, find, outcomes, pages, rerunning, show
+from tools import checking, command_line, find, joining, outcomes, pages, rerunning, show
 from tools.outcomes import Row
 from tools.wordings import cost, measured, published, repeats, trivial
 from training import config as configs
@@ -125,14 +125,14 @@ def chosen(rows: Sequence[Row], names: Sequence[str], field: str | None) -> list
 
 
 def imported(folders: Sequence[str], rows: Sequence[Row], out: Path) -> list[Row]:
-    """Makes the records of finished runs: one of all runs of a config."""
+    """Makes the records of finished runs; of new seeds, with those that the record has."""
     groups: dict[str, tuple[Row, list[str]]] = {}
     for folder in dict.fromkeys(folder.rstrip("/") for folder in folders):
         row = outcomes.belongs(folder, rows)
         groups.setdefault(row.spec, (row, []))[1].append(folder)
     found = []
     for row, workdirs in groups.values():
-        record = outcomes.make(row, workdirs)
+        record = joining.joined(row, outcomes.make(row, workdirs))
         if kept := outcomes.better_kept(row, record):
             raise ConfigError(f"{row.spec}: {kept}; give all its runs, or another --out")
         outcomes.write(row, record, out)

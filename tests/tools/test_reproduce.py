@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.tools.conftest import values_of
@@ -176,6 +178,35 @@ def test_finished_runs_become_a_record(planted: Callable[..., list[str]], tmp_pa
     assert record["curves"]["accuracy"]["val"][0][2] > 0
     with pytest.raises(ConfigError, match="2 repeats, and the record has 3"):
         reproduce.run([f"--import={tmp_path}/run0,{tmp_path}/run1", "--out=found"])
+
+
+def test_new_seeds_join_the_record(planted: Callable[..., list[str]], tmp_path: Path) -> None:
+    found = row("vision/vit_digits", ())
+    planted([found], {})
+    folders = [str(tmp_path / f"run{seed}") for seed in range(4)]
+    for seed, folder in enumerate(folders):
+        finish(Path(folder), dict(found.values), [0.9 + seed**2 / 100], seed)
+
+    def record(*groups: list[str], out: str) -> dict[str, Any]:
+        for group in groups:
+            assert reproduce.run([f"--import={','.join(group)}", f"--out={out}"]) == 0
+        return json.loads(Path(out, "vision/vit_digits.json").read_text())
+
+    at_once = record(folders, out="one")
+    for number, groups in enumerate(((folders[:2], folders[2:]), (folders[:1], folders[1:]))):
+        by_parts = record(*groups, out=f"parts{number}")
+        for key in ("values", "mean", "seconds", "steps", "runs", "verdict"):
+            assert by_parts[key] == at_once[key], key
+        for name in ("loss", "accuracy"):
+            one, other = (np.array(f["curves"][name]["val"]) for f in (by_parts, at_once))
+            np.testing.assert_allclose(one[:, :2], other[:, :2], rtol=1e-3)
+            # A record's means have four digits.
+            np.testing.assert_allclose(one[:, 2], other[:, 2], rtol=0.05)
+        assert by_parts["scalars"] == pytest.approx(at_once["scalars"])
+        assert by_parts["interval"] == pytest.approx(at_once["interval"])
+    # A seed again is a new measurement, which must not have fewer repeats.
+    with pytest.raises(ConfigError, match="1 repeats, and the record has 4"):
+        reproduce.run([f"--import={folders[0]}", "--out=one"])
 
 
 def test_other_runs_are_refused(planted: Callable[..., list[str]], tmp_path: Path) -> None:
