@@ -4,8 +4,9 @@
 A batch holds "head", "relation" and "tail" int32 [b]; the training facts, both ways, lie in the
 constant arrays "graph/..." for models with an encoder. The loss is the cross-entropy of the true
 entity among all entities, or among itself and `negatives` drawn at random for the whole batch, for
-tails and heads alike ("1 vs all" of Lacroix et al. 2018, arXiv:1806.07297; sampled,
-arXiv:1412.2007). In evaluation it is over all entities.
+tails and heads alike ("1 vs all" of Lacroix et al. 2018, arXiv:1806.07297; where sampled, each
+stands for n / `negatives`, Jean et al. 2014, arXiv:1412.2007). In evaluation it is over all
+entities.
 
 `predict` ranks as Bordes et al. 2013 do ("filtered"): among all entities but those that any split
 states as true, "known_tails" and "known_heads" int32 [b, k], -1 where there is none. Ties get the
@@ -133,8 +134,8 @@ class KnowledgeGraph:
         if drawn is None:
             return cross_entropy(self.model.compare(query_bd, entities_nd), true_b, smoothing)
         own_b = self.model.score(query_bd, entities_nd[true_b])
-        # Each stands for as many as it was drawn from, so that the sum is that over all entities.
-        weight = (self.num_nodes - 1) / self.config.negatives
+        # Each stands for as many as it was drawn from: the sum is, in the mean, that over all.
+        weight = self.num_nodes / self.config.negatives
         others_bc = self.model.compare(query_bd, entities_nd[drawn]) + math.log(weight)
         # What is drawn and true is no negative.
         others_bc = jnp.where(drawn == true_b[:, None], -jnp.inf, others_bc)
