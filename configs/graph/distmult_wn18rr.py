@@ -22,4 +22,4 @@ def get_config() -> ConfigDict:
         "protocol": "filtered ranking, heads and tails, best validation weights",
         "verified": True,
     }
-    return ConfigDict(wn18rr.scorer("distmult", baseline, width=200))
+    return ConfigDict(wn18rr.scorer("distmult", baseline, width=400))
