@@ -3,8 +3,8 @@
     .venv-tpu/bin/python -m tools.compile_all [--slices=v5e:2x4] [--only=vit_l16] [--readme]
 
 One program after the other, as each takes all cores and gigabytes; what each reports is kept in
---results, and a program whose report is there is not compiled again. --readme writes the table
-between README.md's marks.
+--results, and a program whose report is there is not compiled again. --readme writes what is kept
+into the table between README.md's marks, whose other rows stay.
 """
 
 import json
@@ -35,16 +35,14 @@ def run(argv: Sequence[str]) -> int:
         "python -m tools.compile_all", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--slices", default=",".join(SLICES), help="with commas")
-    parser.add_argument("--only", default="", help="configs whose name has this in it")
+    parser.add_argument("--only", default="", help="one config, or those with this in their name")
     parser.add_argument("--results", default="artifacts/compile", help="folder of the reports")
     parser.add_argument("--readme", action="store_true", help="write README.md's table")
     arguments, _ = parser.parse(argv)
     topologies = [chips.topology(name) for name in arguments.slices.split(",")]
     # Nothing but shapes is needed here, and libtpu would look for a TPU, at length.
     jax.config.update("jax_platforms", "cpu")
-    names = [name for name in needing() if arguments.only in name]
-    if not names:
-        raise ConfigError(f"--only={arguments.only}: no config that needs an accelerator has it")
+    names = chosen(arguments.only)
     folder = Path(arguments.results)
     folder.mkdir(parents=True, exist_ok=True)
     failed = 0
@@ -56,6 +54,17 @@ def run(argv: Sequence[str]) -> int:
     if arguments.readme:
         write(reports(folder), find.ROOT / "README.md")
     return VerdictError.code if failed else 0
+
+
+def chosen(only: str) -> list[str]:
+    """The config of this name, or those that need an accelerator and have it in theirs.
+
+    Raises ConfigError where there is none.
+    """
+    names = [only] if only in find.configs() else [name for name in needing() if only in name]
+    if not names:
+        raise ConfigError(f"--only={only}: no config that needs an accelerator has it")
+    return names
 
 
 def needing() -> list[str]:
@@ -102,11 +111,9 @@ def _start(command: Sequence[str], **more: str) -> subprocess.CompletedProcess[s
 
 
 def reports(folder: Path) -> list[dict[str, Any]]:
-    """What is kept, by config and slice."""
+    """What is kept."""
     found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    order = {name: place for place, name in enumerate(SLICES)}
-    found = [f for f in found if "error" not in f]
-    return sorted(found, key=lambda f: (f["name"], order.get(f["target"], len(order))))
+    return [f for f in found if "error" not in f]
 
 
 def line(found: Mapping[str, Any]) -> str:
@@ -132,8 +139,10 @@ def cells(found: Mapping[str, Any]) -> list[str]:
 
 
 def write(found: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Replaces what stands between the two marks of a file: these reports, and what other times
-    the estimator predicts (tools/published.py). ConfigError where the marks are not.
+    """Writes these reports between the two marks of a file, beside the table's rows of other
+    programs, and what other times the estimator predicts (tools/published.py).
+
+    Raises ConfigError where the marks are not.
     """
     pieces = path.read_text().split(MARK)
     if len(pieces) != 3:
@@ -141,10 +150,24 @@ def write(found: Sequence[Mapping[str, Any]], path: Path) -> None:
     head = ["config", "slice", "memory a device", "step", "MFU", "limit", "compiled in"]
     other = ["published run", "slice", "measured", "predicted", "error", "source"]
     tables = (
-        _markdown(head, [cells(f) for f in found]),
+        _markdown(head, _ordered([*_rows(pieces[1], len(head)), *map(cells, found)])),
         _markdown(other, [published.cells(published.compare(r)) for r in published.RUNS]),
     )
     path.write_text(f"{pieces[0]}{MARK}\n{tables[0]}\n\n{tables[1]}\n{MARK}{pieces[2]}")
+
+
+def _rows(text: str, columns: int) -> list[list[str]]:
+    """The cells of a table's rows that begin with a config and a slice."""
+    lines = [line.strip("|").split("|") for line in text.splitlines()]
+    rows = [[cell.strip() for cell in line] for line in lines if len(line) == columns]
+    return [row for row in rows if all(cell[:1] == "`" for cell in row[:2])]
+
+
+def _ordered(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """The last row of each config and slice, by name and then by slice."""
+    last = {(row[0], row[1]): row for row in rows}
+    order = {f"`{name}`": place for place, name in enumerate(SLICES)}
+    return [last[key] for key in sorted(last, key=lambda k: (k[0], order.get(k[1], len(order))))]
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

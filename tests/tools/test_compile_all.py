@@ -50,7 +50,7 @@ def test_each_slice_is_compiled_once_and_kept(started, tmp_path, capsys):
     assert compile_all.run(argv) == 0
     assert len(started) == 2, "both reports are there"
     found = compile_all.reports(tmp_path / "kept")
-    assert [f["target"] for f in found] == ["v5e:2x4", "v5e:16x16"]
+    assert {f["target"] for f in found} == {"v5e:2x4", "v5e:16x16"}
 
 
 def test_one_that_does_not_fit_or_breaks_fails_and_the_rest_goes_on(started, tmp_path, capsys):
@@ -88,9 +88,28 @@ def test_tables_stand_between_the_marks(tmp_path):
         compile_all.write([REPORT], path)
 
 
+def test_rows_of_other_programs_stay(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("<!-- tpu -->\n<!-- tpu -->")
+    compile_all.write([REPORT, {**REPORT, "name": "vision/vit_g14_imagenet"}], path)
+    before = path.read_text()
+    compile_all.write([], path)
+    assert path.read_text() == before
+    wider = {**REPORT, "target": "v5e:16x16", "fits": False}
+    compile_all.write([wider, {**REPORT, "compile_s": 99.0}], path)
+    rows = [line for line in path.read_text().splitlines() if line.startswith("| `")]
+    assert [row.split(" | ")[:2] for row in rows] == [
+        ["| `vision/vit_g14_imagenet`", "`v5e:2x4`"],
+        ["| `vision/vit_l16_imagenet`", "`v5e:2x4`"],
+        ["| `vision/vit_l16_imagenet`", "`v5e:16x16`"],
+    ]
+    assert "| 99 s (110 of a core) |" in rows[1] and "does not fit" in rows[2]
+
+
 def test_an_unknown_config_or_slice_is_one_line(started):
     with pytest.raises(ConfigError, match="--only=gpt"):
         compile_all.run(["--only=gpt"])
+    assert compile_all.chosen("text/bert_base_sst2") == ["text/bert_base_sst2"]
     with pytest.raises(ConfigError, match="v5e comes as"):
         compile_all.run(["--slices=v5e:9x9"])
 
