@@ -39,7 +39,7 @@ class Config:
     Attributes:
       negatives: entities that a training batch draws to compare with; 0 compares with all.
       label_smoothing: s in [0, 1), share of a label that is spread over all candidates.
-      penalty: factor on sum |v|^power of the vectors of a batch's facts, per fact.
+      penalty: factor on sum |v|^power over the components of a fact's vectors, complex ones whole.
       penalty_power: 2, or 3 for the nuclear 3-norm of Lacroix et al.
       dropout_rate: on the queries, in training.
     """
@@ -57,7 +57,7 @@ TINY: dict[str, Any] = {}
 @dataclass(frozen=True)
 class KnowledgeGraph:
     """The Task of a model that gives vectors of "entities", of relations for the queries for "tail"
-    and "head", and `query` and `compare`.
+    and "head", and has `query`, `compare`, `score` and `squares`.
     """
 
     config: Config
@@ -148,7 +148,7 @@ class KnowledgeGraph:
         """sum |v|^power of head, relation (the mean of both ways) and tail, float32 [b]."""
 
         def powers(rows_bd: jax.Array) -> jax.Array:
-            return (jnp.abs(rows_bd.astype(jnp.float32)) ** self.config.penalty_power).sum(-1)
+            return (self.model.squares(rows_bd) ** (self.config.penalty_power / 2)).sum(-1)
 
         values = jnp.zeros(len(batch["head"]))
         for side in SIDES:
@@ -191,7 +191,7 @@ def build(config: Config, model: Any, info: Info) -> KnowledgeGraph:
         if not 0 <= getattr(config, key) < 1:
             raise ConfigError(f"task.{key}={getattr(config, key)}: expected [0, 1)")
     for key in ("negatives", "penalty"):
-        if getattr(config, key) < 0:
+        if not 0 <= getattr(config, key) < float("inf"):
             raise ConfigError(f"task.{key}={getattr(config, key)}: expected 0 or more")
     if config.penalty_power not in (2, 3):
         raise ConfigError(f"task.penalty_power={config.penalty_power}: expected 2 or 3")

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from models.graph.common.inputs import Dropout, Graph, InputDense, count_nodes
 from models.layers.checks import check_rates, check_sizes
 from models.layers.precision import compute_dtype
-from models.layers.segments import segment_max, segment_sum
+from models.layers.segments import segment_sum
 
 VERSIONS = (1, 2)
 
@@ -87,9 +87,9 @@ class Attention(nn.Module):
         """
         senders, receivers, n = graph["senders"], graph["receivers"], len(from_nhk)
         edge_eh, self_nh = self._scores(from_nhk, to_nhk, senders, receivers)
-        # A node's own score is below the maximum of all that it weighs.
-        highest_nh = jnp.maximum(segment_max(edge_eh, receivers, n), self_nh)
-        highest_nh = jax.lax.stop_gradient(highest_nh)
+        # The largest of all that a node weighs, itself among them: one exponential at least is 1.
+        edges_eh, highest_nh = map(jax.lax.stop_gradient, (edge_eh, self_nh))
+        highest_nh = highest_nh.at[receivers].max(edges_eh, indices_are_sorted=True, mode="drop")
         other_e1 = (senders != receivers)[:, None]
         edge_eh = jnp.where(other_e1, jnp.exp(edge_eh - highest_nh[receivers]), 0.0)
         self_nh = jnp.exp(self_nh - highest_nh)

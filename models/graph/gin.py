@@ -21,10 +21,11 @@ import jax.numpy as jnp
 
 from models.graph.common.inputs import Dropout, Graph
 from models.graph.common.norms import NodeBatchNorm
+from models.graph.common.readout import READOUTS, Readout
 from models.layers.checks import check_rates, check_sizes
 from models.layers.outputs import num_outputs
 from models.layers.precision import compute_dtype
-from models.layers.segments import POOLS, pool, segment_sum
+from models.layers.segments import segment_sum
 
 EPSILONS = ("zero", "learned")
 _UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -39,7 +40,7 @@ class Config:
       depth: layers whose pools are read, the input counted as the first.
       mlp_depth: dense layers of each MLP.
       epsilon: "zero" (GIN-0) or "learned" (GIN-epsilon).
-      pool: how nodes become a graph, one of `models.layers.segments.POOLS`.
+      pool: how nodes become a graph, "sum", "mean", "max" or "attention".
       dropout_rate: on each layer's part of the logits.
       norm_momentum: share of the running statistics that an update keeps.
       dtype: what it computes in; parameters and logits are float32.
@@ -104,7 +105,8 @@ class GIN(nn.Module):
     def _head(
         self, index: int, x_nd: jax.Array, graph: Graph, num_graphs: int, train: bool
     ) -> jax.Array:
-        pooled_gd = pool(x_nd, graph.get("node_graph"), num_graphs, self.config.pool)
+        readout = Readout(self.config.pool, name=f"head_{index:02d}_pool")
+        pooled_gd = readout(x_nd, graph.get("node_graph"), num_graphs)
         head = nn.Dense(
             self.num_outputs, dtype=x_nd.dtype, kernel_init=_UNIFORM, name=f"head_{index:02d}"
         )
@@ -114,7 +116,7 @@ class GIN(nn.Module):
 
 def build(config: Config, info: Any) -> GIN:
     """The model for the classes or targets of `info`; ValueError for a value no field accepts."""
-    for field, accepted in (("epsilon", EPSILONS), ("pool", (*POOLS,))):
+    for field, accepted in (("epsilon", EPSILONS), ("pool", READOUTS)):
         value = getattr(config, field)
         if value not in accepted:
             raise ValueError(f"model.{field}={value!r}: expected one of {', '.join(accepted)}")

@@ -27,11 +27,12 @@ import jax.numpy as jnp
 
 from models.graph.common.inputs import Dropout, Graph, keep_mask
 from models.graph.common.norms import NodeBatchNorm
+from models.graph.common.readout import READOUTS, Readout
 from models.layers.checks import check_rates, check_sizes
 from models.layers.norms import layer_norm
 from models.layers.outputs import num_outputs
 from models.layers.precision import compute_dtype
-from models.layers.segments import POOLS, pool, segment_softmax, segment_sum
+from models.layers.segments import segment_softmax, segment_sum
 
 POSITIONS = ("none", "laplacian", "random_walk")
 NORMS = ("batch", "layer")
@@ -49,7 +50,7 @@ class Config:
         (graph/random_walk_positions).
       edge_features: whether edges have states of their own.
       norm: "batch" or "layer".
-      pool: how nodes become a graph, one of `models.layers.segments.POOLS`.
+      pool: how nodes become a graph, "sum", "mean", "max" or "attention".
       dropout_rate: after the attention and inside and after the feed-forward networks.
       dtype: what it computes in; softmax, parameters and outputs are float32.
     """
@@ -102,7 +103,8 @@ class GraphTransformer(nn.Module):
             layer = Layer(config, last, self.axis_name, name=f"layer_{index:02d}")
             x_nd, y_ed = layer(x_nd, y_ed, graph, train)
         self.sow("intermediates", "embedding", x_nd)
-        out = pool(x_nd, graph.get("node_graph"), num_graphs, config.pool)
+        readout = Readout(config.pool, name="pool")
+        out = readout(x_nd, graph.get("node_graph"), num_graphs)
         for index in range(2):
             width = max(config.width // 2 ** (index + 1), 1)
             out = nn.relu(dense(width, name=f"head_{index}")(out))
@@ -178,7 +180,7 @@ def build(config: Config, info: Any) -> GraphTransformer:
     Raises:
       ValueError: a value that no field accepts, or edge features that the data does not have.
     """
-    for field, accepted in (("positions", POSITIONS), ("norm", NORMS), ("pool", (*POOLS,))):
+    for field, accepted in (("positions", POSITIONS), ("norm", NORMS), ("pool", READOUTS)):
         value = getattr(config, field)
         if value not in accepted:
             raise ValueError(f"model.{field}={value!r}: expected one of {', '.join(accepted)}")

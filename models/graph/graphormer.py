@@ -12,7 +12,8 @@ and blocks are pre-norm. A virtual node, joined to all by a bias of its own, is 
 Everything between pairs is made on the device from the edge list: the breadth-first distances, and
 c as one matrix product a step. Deviation: where several paths are shortest, c averages over the
 last steps of them all and does not depend on the nodes' order, where the authors' code takes one
-path.
+path; and it is 0 of pairs farther apart than `max_distance`, where theirs averages over a path's
+first edges.
 
 Axis letters: `g` graphs, `n` nodes of the pack, `l` `m` nodes of one graph (the virtual one is
 first in attention), `e` edges, `d` width, `h` heads.
@@ -48,7 +49,7 @@ class Config:
       max_nodes: of one graph, no fewer than the data's largest has; where that is not known, the
         output of a larger graph is NaN, which stops a run.
       max_degree: larger degrees count as this one.
-      max_distance: larger distances count as this one, and longer paths end there.
+      max_distance: larger distances count as this one, and the edges of longer paths not at all.
       edge_features: whether the edges on a path count (c); else distances alone.
       dropout_rate: after the attention and the feed-forward networks.
       attention_dropout_rate: on the attention weights.
@@ -204,13 +205,14 @@ def path_means(
     adjacency: jax.Array,
     steps_glm: jax.Array,
 ) -> jax.Array:
-    """Mean cost of the edges of the shortest paths, [g, l, m, h]; 0 where there is no path.
+    """Mean cost of the edges of the shortest paths, [g, l, m, h]; 0 where there is none, or none of
+    as many steps as `costs_leh` has.
 
     Args:
       costs_leh: what an edge costs as the first, second, ... of a path.
       pair: (graph, sender's slot, receiver's slot) of each edge.
       adjacency: float32 [g, l, m], how many edges lead from l to m.
-      steps_glm: distances, as `distances` has them; longer paths than `costs_leh` are cut short.
+      steps_glm: distances, as `distances` has them.
     """
     total = jnp.zeros((*adjacency.shape, costs_leh.shape[-1]))
     links = (adjacency > 0).astype(jnp.float32)

@@ -41,7 +41,7 @@ class Config:
       width: d; of complex vectors twice the number of their components.
       init_std: standard deviation of the vectors at the start.
       reciprocal: whether a relation's inverse has a vector of its own.
-      dropout_rate: on the vectors of the two that are given, and between layers of an encoder.
+      dropout_rate: between layers of an encoder; queries have `task.dropout_rate`.
       encoder: "none" or "rgcn".
       depth: layers of the encoder.
       bases: matrices that the relations of an encoder's layer share.
@@ -99,6 +99,15 @@ class KnowledgeGraph(nn.Module):
         relations = jnp.asarray(relations, dtype)
         tail, head = relations if config.reciprocal else (relations, relations)
         return {"entities": x_nd, "tail": tail, "head": head}
+
+    @nn.nowrap
+    def squares(self, vectors_bd: jax.Array) -> jax.Array:
+        """Squared sizes of the components, float32 [b, d], of complex ones [b, d / 2]."""
+        squares_bd = jnp.square(vectors_bd.astype(jnp.float32))
+        if self.config.scorer != "complex":
+            return squares_bd
+        real, imaginary = jnp.split(squares_bd, 2, axis=-1)
+        return real + imaginary
 
     @nn.nowrap
     def query(self, given_bd: jax.Array, relation_bd: jax.Array, side: str) -> jax.Array:
@@ -163,6 +172,11 @@ def build(config: Config, info: Any) -> KnowledgeGraph:
     check_sizes(config, "width", "depth", "bases")
     check_rates(config, "dropout_rate")
     compute_dtype(config.dtype)
+    if config.dropout_rate and (config.encoder == "none" or config.depth < 2):
+        raise ValueError(
+            f"model.dropout_rate={config.dropout_rate}: it falls between layers of an encoder, and "
+            "there are none; on queries it is task.dropout_rate"
+        )
     if config.scorer == "complex" and config.width % 2:
         raise ValueError(f"model.width={config.width}: complex vectors need an even width")
     if not info.num_relations or not info.num_nodes:

@@ -22,7 +22,7 @@ def segment_sum(
 
     Args:
       values: [s, ...].
-      segments: int32 [s]; rows of a segment outside of 0 to num_segments - 1 count nowhere.
+      segments: int32 [s], 0 or more; rows of num_segments and above count nowhere.
       num_segments: i, static.
       ordered: whether `segments` rise, which a wrong True may turn into wrong sums.
     """

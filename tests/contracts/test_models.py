@@ -111,6 +111,7 @@ OTHER: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "scorer": ("complex", {}),
         "width": (10, {}),
         "init_std": (0.2, {}),
+        "reciprocal": (True, {}),
         "dropout_rate": (0.1, {"encoder": "rgcn", "depth": 2}),
         "encoder": ("rgcn", {}),
         "depth": (3, {"encoder": "rgcn"}),

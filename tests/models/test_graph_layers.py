@@ -8,6 +8,7 @@ import pytest
 from data.graph import edges
 from models.graph import gat, gcn, gin, graphsage, knowledge_graph, mpnn, rgcn
 from models.graph.common.inputs import InputDense, row_sums
+from models.graph.common.readout import Readout
 from tests.models import graphs, run
 from tests.oracles import graphs as oracle
 from training.contracts import Info
@@ -271,3 +272,49 @@ def test_with_reciprocal_relations_heads_are_tails_of_the_inverse():
         "entities": (7, 6), "tail": (2, 6), "head": (2, 6),
     }  # fmt: skip
     assert np.abs(vectors["tail"] - vectors["head"]).min() > 0
+
+
+def test_dropout_without_layers_to_fall_between_is_refused():
+    info = Info({}, num_nodes=7, num_relations=2)
+    for fields in ({}, {"encoder": "rgcn", "depth": 1}):
+        with pytest.raises(ValueError, match=r"model.dropout_rate=0.5: it falls between layers"):
+            knowledge_graph.build(knowledge_graph.Config(dropout_rate=0.5, **fields), info)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_node_alone_attends_to_itself_whatever_its_score(version):
+    graph = graphs.graph(9, 0, isolated=3)
+    graph["nodes"] = 1000.0 * graph["nodes"]
+    info = Info({}, num_classes=3, num_features=5, num_nodes=9)
+    config = gat.Config(version, hidden=4, heads=2, depth=1, output_heads=4, dropout_rate=0.0)
+    model = gat.build(config, info)
+    params, _ = fitted(model, graph)
+    out = run.apply(model, {"params": params}, graph, train=False)
+    alone = np.setdiff1d(np.arange(9), graph["receivers"])
+    assert len(alone) >= 3 and np.isfinite(out).all()
+    kernel = np.asarray(params["layer_00_from"]["kernel"], np.float64)
+    own = (graph["nodes"][alone] @ kernel).reshape(len(alone), 4, 3).mean(1)
+    own += np.asarray(params["layer_00_bias"])
+    np.testing.assert_allclose(out[alone], own, rtol=1e-4)
+
+    def total(params):
+        return model.apply({"params": params}, graph, train=False).sum()
+
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(jax.grad(total)(params)))
+
+
+def test_attention_reads_out_a_mean_that_scores_weigh():
+    rng = np.random.default_rng(0)
+    x_nd, node_graph = rng.normal(size=(7, 3)).astype("f4"), np.array([0, 0, 0, 2, 2, 3, 3])
+    module = Readout("attention")
+    params = module.init(jax.random.key(0), x_nd, node_graph, 3)
+    found = module.apply(params, x_nd, node_graph, 3)
+    kernel = np.asarray(params["params"]["score"]["kernel"], np.float64)
+    expected = np.zeros((3, 3))
+    for graph in (0, 2):
+        rows = x_nd[node_graph == graph]
+        weights = np.exp(rows @ kernel)
+        expected[graph] = (weights * rows).sum(0) / weights.sum()
+    close(found, expected)
+    one = module.apply(params, x_nd, None, 1)
+    close(one, module.apply(params, x_nd, np.zeros(7, np.int32), 1))

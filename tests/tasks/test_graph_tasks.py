@@ -220,8 +220,9 @@ def test_a_scorer_that_says_the_same_of_all_is_as_bad_as_chance_and_nan_is_last(
     assert facts.filtered_rank(scores, true, none)[0] == 9.0
 
 
-def kg(reciprocal=False, **fields):
-    batch, model = examples.facts(), knowledge_graph.Config(width=6, reciprocal=reciprocal)
+def kg(reciprocal=False, scorer="distmult", **fields):
+    batch = examples.facts()
+    model = knowledge_graph.Config(scorer, width=6, reciprocal=reciprocal)
     return batch, *started(facts, facts.Config(**fields), knowledge_graph, model,
                            examples.FACTS.info, batch)  # fmt: skip
 
@@ -251,16 +252,35 @@ def test_negatives_are_drawn_in_training_only_and_never_true():
     assert float(whole) > 0.1 and abs(float(value / whole) - 1) < 0.05
 
 
+@pytest.mark.parametrize("scorer", ["distmult", "complex"])
 @pytest.mark.parametrize("reciprocal", [False, True])
-def test_the_penalty_of_facts_is_the_power_of_their_vectors(reciprocal):
-    batch, task, params, mutable = kg(reciprocal, penalty=0.1)
-    less, _ = loss(kg(reciprocal)[1], params, mutable, batch, True)
-    rows = [np.abs(params["entities"][batch[k]]) ** 3 for k in ("head", "tail")]
-    relations = np.abs(params["relations"][..., batch["relation"], :]) ** 3
+def test_the_penalty_of_facts_is_the_power_of_their_components(reciprocal, scorer):
+    batch, task, params, mutable = kg(reciprocal, scorer, penalty=0.1)
+    less, _ = loss(kg(reciprocal, scorer)[1], params, mutable, batch, True)
+
+    def cubes(vectors):
+        vectors = np.asarray(vectors, np.float64)
+        if scorer == "complex":
+            vectors = vectors[..., :3] + 1j * vectors[..., 3:]
+        return np.abs(vectors) ** 3
+
+    relations = cubes(params["relations"][..., batch["relation"], :])
+    rows = [cubes(params["entities"][batch[k]]) for k in ("head", "tail")]
     rows.append(relations.mean(0) if reciprocal else relations)
     expected = 0.1 * np.concatenate(rows, 1).sum(1).mean()
-    np.testing.assert_allclose(loss(task, params, mutable, batch, True)[0] - less, expected,
-                               rtol=1e-2)  # fmt: skip
+    found = loss(task, params, mutable, batch, True)[0] - less
+    np.testing.assert_allclose(found, expected, rtol=1e-2)
+
+
+def test_queries_are_dropped_in_training_alone():
+    batch, _, params, mutable = kg()
+    params = {k: 8.0 * v for k, v in params.items()}
+    whole, _ = loss(kg()[1], params, mutable, batch, True)
+    few, most = (kg(dropout_rate=rate)[1] for rate in (0.5, 0.99999))
+    np.testing.assert_allclose(loss(few, params, mutable, batch, False)[0], whole, rtol=1e-6)
+    assert abs(float(loss(few, params, mutable, batch, True)[0] - whole)) > 1e-3
+    # Nothing is left of a query that is dropped whole: all 10 entities are as likely.
+    np.testing.assert_allclose(loss(most, params, mutable, batch, True)[0], np.log(10), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +293,12 @@ def test_the_penalty_of_facts_is_the_power_of_their_vectors(reciprocal):
         (link_prediction, {"divergence": -1.0}, Info({}, num_nodes=2), "divergence=-1.0"),
         (facts, {}, Info({}), "num_nodes is 0"),
         (facts, {"penalty_power": 4}, Info({}, num_nodes=2), "penalty_power=4: expected 2 or 3"),
+        (
+            facts,
+            {"penalty": float("nan")},
+            Info({}, num_nodes=2),
+            "penalty=nan: expected 0 or more",
+        ),
         (facts, {"negatives": -1}, Info({}, num_nodes=2), "negatives=-1: expected 0 or more"),
         (facts, {"dropout_rate": 1.0}, Info({}, num_nodes=2), r"dropout_rate=1.0: expected \[0"),
     ],
