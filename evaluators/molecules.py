@@ -17,6 +17,7 @@ from training.contracts import Algorithm, ConfigError, Pipeline, Report, TrainSt
 from training.figures import Images
 
 BONDS = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
+_MOST_HYDROGENS = 4
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Config:
     size: height and width of a picture, pixels.
     elements: what the first features of an atom stand for, one-hot; what is none is drawn as *.
     charge: the feature that is the formal charge, -1 where there is none.
+    hydrogens: the first of five features, one-hot, of an atom with 0 to 4 of them, -1 where there
+      are none.
     """
 
     most: int = 4
@@ -37,6 +40,7 @@ class Config:
         "Cu", "Au", "Ni", "Cd", "In", "Mn", "Zr", "Cr", "Pt", "Hg", "Pb",
     )  # fmt: skip
     charge: int = 62
+    hydrogens: int = 70
 
 
 TINY: dict[str, Any] = {"most": 1, "size": 80}
@@ -132,7 +136,7 @@ def picture(graph: Mapping[str, np.ndarray], config: Config) -> np.ndarray:
     from rdkit.Chem.Draw import rdMolDraw2D
 
     drawer = rdMolDraw2D.MolDraw2DCairo(config.size, config.size)
-    # Hydrogens are not among the features: nothing is to be made right before drawing.
+    # What the features say is drawn, even where no chemist would: nothing is made right before.
     drawer.drawOptions().prepareMolsBeforeDrawing = False
     drawer.DrawMolecule(molecule(graph, config))
     drawer.FinishDrawing()
@@ -154,6 +158,9 @@ def molecule(graph: Mapping[str, np.ndarray], config: Config) -> Any:
             charge = min(round(float(row[config.charge])), atom.GetAtomicNum())
             atom.SetFormalCharge(max(charge, -4))
         atom.SetNoImplicit(True)
+        if 0 <= config.hydrogens < len(row):
+            counts = row[config.hydrogens : config.hydrogens + _MOST_HYDROGENS + 1]
+            atom.SetNumExplicitHs(int(counts.argmax()))
         built.AddAtom(atom)
     for sender, receiver, row in zip(
         graph["senders"].tolist(), graph["receivers"].tolist(), graph["edges"], strict=True

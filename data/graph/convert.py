@@ -23,7 +23,7 @@ def from_adjacency(
     It counts as undirected, and has "reverse", where the matrix is symmetric. Values other than 1
     become "edges" [e, 1]. Raises DataError for a matrix or features that make no graph.
     """
-    adjacency = np.asarray(adjacency)
+    adjacency = _numbers(adjacency, where)
     if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
         raise DataError(f"{where}: its shape is {list(adjacency.shape)}, not [n, n]")
     receivers, senders = np.nonzero(adjacency)
@@ -70,30 +70,52 @@ def _from_list(
 def _numbers(values: Any, what: str) -> np.ndarray:
     """float32; raises DataError for what holds anything else than rows of as many numbers."""
     try:
-        return np.asarray(values, np.float32)
+        found = np.asarray(values)
+        if values is None or found.dtype.kind == "c":
+            raise TypeError("None" if values is None else "complex numbers")
+        return found.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} are no numbers, or not as many everywhere: {error}") from error
 
 
-def to_adjacency(graph: Mapping[str, np.ndarray], num_nodes: int) -> np.ndarray:
-    """float32 [n, n]: the first edge feature where there is one, else 1, at each edge."""
+def to_adjacency(
+    graph: Mapping[str, np.ndarray], num_nodes: int, weight: int | None = None
+) -> np.ndarray:
+    """float32 [n, n]: at each edge its weight.
+
+    Args:
+      graph: its edges.
+      num_nodes: n.
+      weight: which feature of an edge it is; None takes the only one, and 1 where edges have none
+        or several.
+
+    Raises:
+      DataError: there is no such feature, or an edge has the weight 0, which would be no edge.
+    """
     adjacency = np.zeros((num_nodes, num_nodes), np.float32)
-    adjacency[graph["receivers"], graph["senders"]] = _weights(graph)
+    adjacency[graph["receivers"], graph["senders"]] = _weights(graph, weight)
     return adjacency
 
 
-def to_scipy(graph: Mapping[str, np.ndarray], num_nodes: int) -> Any:
+def to_scipy(graph: Mapping[str, np.ndarray], num_nodes: int, weight: int | None = None) -> Any:
     """`to_adjacency` as a scipy.sparse.csr_array."""
     from scipy import sparse
 
     places = (graph["receivers"], graph["senders"])
-    return sparse.csr_array((_weights(graph), places), shape=(num_nodes, num_nodes))
+    return sparse.csr_array((_weights(graph, weight), places), shape=(num_nodes, num_nodes))
 
 
-def _weights(graph: Mapping[str, np.ndarray]) -> np.ndarray:
-    if "edges" in graph:
-        return np.asarray(graph["edges"][:, 0], np.float32)
-    return np.ones(len(graph["senders"]), np.float32)
+def _weights(graph: Mapping[str, np.ndarray], weight: int | None) -> np.ndarray:
+    features = graph.get("edges", np.zeros((len(graph["senders"]), 0)))
+    width = features.shape[1]
+    if weight is None and width != 1:
+        return np.ones(len(features), np.float32)
+    if not 0 <= (weight or 0) < width:
+        raise DataError(f"feature {weight} of an edge as its weight, and there are {width}")
+    weights = np.asarray(features[:, weight or 0], np.float32)
+    if zeros := int((weights == 0).sum()):
+        raise DataError(f"{zeros} edges have the weight 0, which a matrix takes for no edge")
+    return weights
 
 
 def networkx() -> Any:
@@ -121,6 +143,8 @@ def from_networkx(
     Raises:
       DataError: a node or edge without that attribute, or parallel edges.
     """
+    if not hasattr(graph, "is_multigraph"):
+        raise DataError(f"{where}: a {type(graph).__name__}, not a graph of networkx's")
     if graph.is_multigraph():
         raise DataError(f"{where}: it is a multigraph, whose parallel edges have no place here")
     if not len(graph):
@@ -137,6 +161,8 @@ def from_networkx(
             if edge_feature not in data:
                 raise DataError(f"{where}: the edge {one!r} - {other!r} has no {edge_feature!r}")
         values = [np.ravel(data[edge_feature]) for *_, data in listed]
+        # Of no edges the width is not known.
+        values = values or np.zeros((0, 1))
         attributes = {"edges": _numbers(values, f"{where}: {edge_feature!r} of edges")}
     result = edges.edge_list(
         len(order),

@@ -105,9 +105,9 @@ def check(
 ) -> None:
     """Raises DataError, naming `where`, for a graph that no model could read.
 
-    That is: no nodes, a node without features, a feature that is not finite, an edge of a node that
-    does not exist, edges and attributes of different numbers; and where `num_features` is given,
-    other features than these.
+    That is: no nodes, a node without features, a feature that is no finite number, an edge of a
+    node that does not exist, edges that are not by receiver, edges and attributes of different
+    numbers; and where `num_features` is given, other features than these.
     """
     if num_nodes < 1:
         raise DataError(f"{where}: an empty graph: it has no nodes")
@@ -115,23 +115,36 @@ def check(
         if name not in graph:
             raise DataError(f"{where}: a graph without {name!r}")
     check_indices(num_nodes, graph["senders"], graph["receivers"], where)
+    if np.any(np.diff(graph["receivers"]) < 0):
+        raise DataError(f"{where}: edges are not in the order of their receivers (edge_list)")
     if "nodes" in graph:
         _check_dense(graph["nodes"], num_nodes, where, num_features)
     elif "feature_values" in graph:
         _check_sparse(graph, num_nodes, where, num_features)
     else:
         raise DataError(f"{where}: a graph without features of its nodes")
-    if "edges" in graph:
-        edges = graph["edges"]
-        wrong = np.argwhere(~np.isfinite(edges))
-        if len(wrong):
-            row, column = wrong[0]
-            raise DataError(_not_finite(where, "edge", row, column, edges[row, column], len(wrong)))
     for name in EDGE_ARRAYS:
         if name in graph and len(graph[name]) != len(graph["senders"]):
             raise DataError(
                 f"{where}: {len(graph['senders'])} edges, and {len(graph[name])} of {name!r}"
             )
+    for name, most in (("reverse", len(graph["senders"])), ("edge_type", np.inf)):
+        values = graph.get(name, np.zeros(0, np.int32))
+        if len(values) and (values.min() < 0 or values.max() >= most):
+            raise DataError(f"{where}: {name!r} has {values.min()} to {values.max()}")
+    if "edges" in graph:
+        _check_rows(graph["edges"], "edge", where)
+
+
+def _check_rows(rows: np.ndarray, kind: str, where: str) -> None:
+    """Raises DataError for rows that are not [k, f] of finite numbers."""
+    if rows.ndim != 2 or rows.dtype.kind not in "fiub":
+        what = f"{rows.dtype} of shape {list(rows.shape)}"
+        raise DataError(f"{where}: features of {kind}s are {what}, not numbers [{kind}s, f]")
+    wrong = np.argwhere(~np.isfinite(rows))
+    if len(wrong):
+        row, column = wrong[0]
+        raise DataError(_not_finite(where, kind, row, column, rows[row, column], len(wrong)))
 
 
 def _check_dense(nodes: np.ndarray, num_nodes: int, where: str, num_features: int | None) -> None:
@@ -142,10 +155,7 @@ def _check_dense(nodes: np.ndarray, num_nodes: int, where: str, num_features: in
         )
     if num_features is not None and nodes.shape[1] != num_features:
         raise DataError(f"{where}: {nodes.shape[1]} features of a node, not {num_features}")
-    wrong = np.argwhere(~np.isfinite(nodes))
-    if len(wrong):
-        row, column = wrong[0]
-        raise DataError(_not_finite(where, "node", row, column, nodes[row, column], len(wrong)))
+    _check_rows(nodes, "node", where)
 
 
 def _check_sparse(

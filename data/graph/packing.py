@@ -55,6 +55,7 @@ class Store:
         if not graphs:
             raise DataError("a set of no graphs")
         names = names or [f"graph {i}" for i in range(len(graphs))]
+        labels = np.asarray(labels)
         if not len(graphs) == len(labels) == len(names):
             raise DataError(f"{len(graphs)} graphs, {len(labels)} labels and {len(names)} names")
         for graph, name in zip(graphs, names, strict=True):
@@ -65,12 +66,18 @@ class Store:
                 )
             if "nodes" not in graph:
                 raise DataError(f"{name}: a graph without dense features of its nodes")
-            edges.check(graph, len(graph["nodes"]), name, graphs[0]["nodes"].shape[1])
+            edges.check(graph, len(graph["nodes"]), name, np.shape(graphs[0]["nodes"])[-1])
+        wrong = np.flatnonzero(~np.isfinite(labels.reshape(len(labels), -1)).all(axis=1))
+        if len(wrong):
+            raise DataError(f"{names[wrong[0]]}: its label is {labels[wrong[0]]}")
+        arrays = {k: [graph[k] for graph in graphs] for k in graphs[0]}
+        if "edges" in arrays:
+            arrays["edges"] = _of_one_width(arrays["edges"], names)
         return cls(
-            {k: np.concatenate([graph[k] for graph in graphs]) for k in graphs[0]},
+            {k: np.concatenate(v) for k, v in arrays.items()},
             np.cumsum([0, *(len(graph["nodes"]) for graph in graphs)]),
             np.cumsum([0, *(len(graph["senders"]) for graph in graphs)]),
-            np.asarray(labels),
+            labels,
             names,
         )
 
@@ -98,10 +105,12 @@ class Store:
 
         Raises ConfigError where they do not fit.
         """
+        if len(numbers) > num_graphs:
+            raise ConfigError(f"{len(numbers)} graphs for a pack of {num_graphs}")
         nodes, node_counts = _places(self.node_starts, self.num_nodes, numbers)
         those, edge_counts = _places(self.edge_starts, self.num_edges, numbers)
         if len(nodes) >= bucket[0] or len(those) > bucket[1]:
-            raise ConfigError(self.too_large(numbers, bucket))
+            raise ConfigError(self.too_large(numbers, bucket, num_graphs))
         found = {}
         for name, array in self.arrays.items():
             part = array[those if name in EDGE_ARRAYS else nodes]
@@ -113,19 +122,55 @@ class Store:
         found["node_graph"] = np.repeat(np.arange(len(numbers), dtype=np.int32), node_counts)
         return grow(found, bucket, num_graphs)
 
-    def too_large(self, numbers: np.ndarray, bucket: Bucket) -> str:
-        """What is wrong where the graphs `numbers` do not fit into a bucket, and what to set."""
+    def too_large(self, numbers: np.ndarray, bucket: Bucket, num_graphs: int) -> str:
+        """What is wrong where the graphs `numbers` do not fit into a bucket, and what to set for
+        packs of `num_graphs`.
+        """
         largest = numbers[self.num_nodes[numbers].argmax()]
         nodes, those = self.num_nodes[numbers].sum() + 1, self.num_edges[numbers].sum()
         own = self.num_nodes[largest] + 1, self.num_edges[largest]
         what = f"{self.names[largest]} has {own[0] - 1} nodes and {own[1]} edges"
         if own[0] <= bucket[0] and own[1] <= bucket[1]:
             what = f"{len(numbers)} graphs of one pack ({what}) have {nodes - 1} and {those}"
+        return f"{what}, {self.advice(bucket, num_graphs)}"
+
+    def check_holds(self, bucket: Bucket, num_graphs: int) -> None:
+        """Raises ConfigError where the largest bucket does not hold every pack of `num_graphs`."""
+        alone = np.flatnonzero((self.num_nodes >= bucket[0]) | (self.num_edges > bucket[1]))
+        if len(alone):
+            raise ConfigError(self.too_large(alone[:1], bucket, num_graphs))
+        nodes, those = largest_pack(self.num_nodes, self.num_edges, num_graphs)
+        if nodes > bucket[0] or those > bucket[1]:
+            what = f"{num_graphs} graphs of one pack may have {nodes - 1} nodes and {those} edges"
+            raise ConfigError(f"{what}, {self.advice(bucket, num_graphs)}")
+
+    def check_sizes(self, most: int) -> None:
+        """Raises DataError for a graph of more than `most` nodes; 0 is no limit."""
+        largest = int(self.num_nodes.argmax())
+        if 0 < most < self.num_nodes[largest]:
+            raise DataError(
+                f"{self.names[largest]} has {self.num_nodes[largest]} nodes, and the data set's "
+                f"largest graph has {most}"
+            )
+
+    def advice(self, bucket: Bucket, num_graphs: int) -> str:
+        """What to set where the largest bucket does not hold every pack of `num_graphs`."""
+        needed = largest_pack(self.num_nodes, self.num_edges, num_graphs)
         return (
-            f"{what}, and the largest bucket holds {bucket[0] - 1} nodes beside its padding and "
-            f"{bucket[1]} edges: set data.buckets to end with {nodes} and {those} or more, "
-            "or data.buckets=() to have them computed"
+            f"and the largest bucket holds {bucket[0] - 1} nodes beside its padding and "
+            f"{bucket[1]} edges: set data.buckets to end with {needed[0]} and {needed[1]}, which "
+            "hold whatever pack, or data.buckets=() to have them computed"
         )
+
+
+def _of_one_width(attributes: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
+    """Features of edges, as wide everywhere; those of a graph without edges have any width."""
+    widths = {a.shape[1]: name for a, name in zip(attributes, names, strict=True) if len(a)}
+    if len(widths) > 1:
+        (one, first), (other, second) = list(widths.items())[:2]
+        raise DataError(f"{second}: {other} features of an edge, and {first} has {one}")
+    width = next(iter(widths), attributes[0].shape[1])
+    return [a if len(a) else np.zeros((0, width), np.float32) for a in attributes]
 
 
 def _places(
@@ -186,6 +231,17 @@ def unpack(pack: Mapping[str, np.ndarray], num_graphs: int) -> list[Graph]:
     return graphs
 
 
+def largest_pack(num_nodes: np.ndarray, num_edges: np.ndarray, num_graphs: int) -> Bucket:
+    """The smallest bucket that holds any `num_graphs` of the graphs of these sizes [s]."""
+
+    def worst(sizes: np.ndarray) -> int:
+        # A batch that ends an epoch and begins the next may hold a graph once more.
+        repeats = -(-num_graphs // min(num_graphs, len(sizes))) + 1
+        return int(np.sort(np.repeat(sizes, repeats))[::-1][:num_graphs].sum())
+
+    return worst(num_nodes) + 1, worst(num_edges)
+
+
 def buckets_of(
     num_nodes: np.ndarray, num_edges: np.ndarray, num_graphs: int, count: int, seed: int = 0
 ) -> tuple[Bucket, ...]:
@@ -195,13 +251,7 @@ def buckets_of(
     of packs that are drawn with `seed`, so that each is used about as often.
     """
     size = min(num_graphs, len(num_nodes))
-
-    def worst(sizes: np.ndarray) -> int:
-        # A batch that ends an epoch and begins the next may hold a graph once more.
-        repeats = -(-num_graphs // size) + 1
-        return int(np.sort(np.repeat(sizes, repeats))[::-1][:num_graphs].sum())
-
-    found = {_rounded(worst(num_nodes) + 1, worst(num_edges))}
+    found = {_rounded(*largest_pack(num_nodes, num_edges, num_graphs))}
     rng = np.random.default_rng((seed, 0xB0C))
     draws = np.stack([rng.permutation(len(num_nodes))[:size] for _ in range(_DRAWS)])
     scale = num_graphs / size

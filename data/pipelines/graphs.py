@@ -108,6 +108,7 @@ def build(
     process = this_process(process_index, process_count)
     chosen = splits.choose(config.splits, info.num_examples, split)
     store = (_fakes if fake else _stored)(source, config.positions)
+    store.check_sizes(info.max_nodes)
     numbers = _numbers(config, source, chosen, fake, train)
     rows = Rows(len(numbers), config.batch_size, seed, train, shuffled=True, process=process)
     packer = Packer(store, config, _buckets(config, store), process)
@@ -237,9 +238,7 @@ class Packer:
             raise ConfigError(
                 f"data.packs is {self.config.packs}, not a multiple of the {count} processes"
             )
-        # Each graph at least must fit, whatever it is packed with.
-        for number in np.argsort(self.store.num_nodes + self.store.num_edges)[::-1][:8]:
-            self._bucket([np.array([number])])
+        self.store.check_holds(max(self.buckets), self.num_graphs)
 
     @property
     def num_graphs(self) -> int:
@@ -273,14 +272,8 @@ class Packer:
         fits = [b for b in self.buckets if nodes < b[0] and those <= b[1]]
         if fits:
             return min(fits)
-        largest = max(self.buckets)
-        for group in groups:
-            if (
-                self.store.num_nodes[group].sum() >= largest[0]
-                or self.store.num_edges[group].sum() > largest[1]
-            ):
-                raise ConfigError(self.store.too_large(group, largest))
-        raise AssertionError(f"{nodes} nodes, {those} edges, {self.buckets}")
+        widest = max(groups, key=lambda group: int(self.store.num_nodes[group].sum()))
+        raise ConfigError(self.store.too_large(widest, max(self.buckets), self.num_graphs))
 
     def spec(self, bucket: Bucket, train: bool) -> dict[str, jax.ShapeDtypeStruct]:
         """The global shapes of a batch in a bucket."""

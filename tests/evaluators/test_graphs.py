@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as oracle
 
+from data.graph import molecules as molecule_features
 from evaluators import (
     embedding,
     graph_attention,
@@ -163,6 +164,17 @@ def test_attention_is_drawn_on_the_edges_of_the_neighbourhood() -> None:
     found = {tuple(e): w for e, w in zip(figure.edges.tolist(), figure.weights, strict=True)}
     # Node 1 gives node 2 .4, which gives .3 back; node 0 gives node 1 .8.
     assert found == {(0, 1): pytest.approx(0.5), (0, 2): pytest.approx(1.0)}
+
+
+@pytest.mark.parametrize("smiles", ["CC(N)=O", "OCc1ccccc1", "C[N+](C)(C)C"])
+def test_a_molecules_picture_has_its_hydrogens(smiles: str) -> None:
+    parsed = molecule_features.parse(smiles)
+    built = molecules.molecule(molecule_features.graph_of(parsed), molecules.Config())
+    for atoms in zip(parsed.GetAtoms(), built.GetAtoms(), strict=True):
+        symbols, charges, hydrogens = zip(
+            *((a.GetSymbol(), a.GetFormalCharge(), a.GetTotalNumHs()) for a in atoms), strict=True
+        )
+        assert len(set(symbols)) == len(set(charges)) == len(set(hydrogens)) == 1
 
 
 def test_molecules_are_put_together_from_their_features() -> None:

@@ -71,7 +71,12 @@ def test_a_fake_graph_has_exactly_the_sizes_that_were_asked_for():
         (listed(nodes=np.zeros((2, 2), np.float32)), ".*: a node is without features"),
         (listed(nodes=np.zeros((3, 0), np.float32)), ".*a node is without features"),
         (listed(edges=np.array([[0.0], [np.nan]])), "feature 0 of edge 1 is nan"),
+        (listed(edges=np.array([0.0, np.nan])), r"features of edges are float64 of shape \[2\]"),
+        (listed(nodes=np.array([["a", "b"]] * 3)), "features of nodes are <U1"),
         (listed(edge_type=np.zeros(3, np.int32)), "2 edges, and 3 of 'edge_type'"),
+        (listed(edge_type=np.array([0, -1])), "'edge_type' has -1 to 0"),
+        (listed(reverse=np.array([0, 2])), "'reverse' has 0 to 2"),
+        (listed(receivers=np.array([1, 0])), "edges are not in the order of their receivers"),
         (listed(nodes=np.zeros((3, 4), np.float32)), "4 features of a node, not 2"),
         ({k: v for k, v in listed().items() if k != "nodes"}, "a graph without features"),
         ({"nodes": np.zeros((3, 2), np.float32)}, "a graph without 'senders'"),
@@ -150,6 +155,19 @@ def test_conversions_go_both_ways(directed, weighted):
     same(convert.from_networkx(there, edge_feature="edge_feature" if weighted else ""), graph)
 
 
+def test_an_edge_of_several_features_stays_an_edge():
+    matrix = np.array([[0, 2, 0], [2, 0, 3], [0, 3, 0]])
+    graph = convert.from_adjacency(matrix, np.ones((3, 1)))
+    graph["edges"] = np.concatenate([np.zeros((4, 1), np.float32), graph["edges"]], axis=1)
+    for made in (convert.to_adjacency, lambda *args: convert.to_scipy(*args).toarray()):
+        np.testing.assert_array_equal(made(graph, 3), matrix > 0)
+        np.testing.assert_array_equal(made(graph, 3, 1), matrix)
+        with pytest.raises(DataError, match="4 edges have the weight 0"):
+            made(graph, 3, 0)
+        with pytest.raises(DataError, match="feature 2 of an edge as its weight, and there are 2"):
+            made(graph, 3, 2)
+
+
 def same(one, other):
     """Both dicts hold the same arrays."""
     assert one.keys() == other.keys()
@@ -162,8 +180,13 @@ def test_what_cannot_be_converted_is_one_line():
     ones = np.ones((3, 3))
     with pytest.raises(DataError, match="3 nodes, and features of shape"):
         convert.from_adjacency(ones, np.ones((4, 1)))
-    with pytest.raises(DataError, match="features of nodes are no numbers"):
-        convert.from_adjacency(ones, [["a"], ["b"], ["c"]])
+    for nodes in ([["a"], ["b"], ["c"]], None, np.ones((3, 1)) * 1j):
+        with pytest.raises(DataError, match="features of nodes are no numbers"):
+            convert.from_adjacency(ones, nodes)
+    with pytest.raises(DataError, match="adjacency matrix are no numbers, or not as many"):
+        convert.from_adjacency([[0, 1], [1]], ones)
+    with pytest.raises(DataError, match=r"weights are no numbers.*complex"):
+        convert.from_scipy(sparse.csr_array(ones * 2j), ones)
     with pytest.raises(DataError, match="a ndarray, not a sparse matrix"):
         convert.from_scipy(ones, np.ones((3, 1)))
     with pytest.raises(DataError, match="make them dense first"):
@@ -193,6 +216,8 @@ def test_graphs_of_networkx_that_make_none_here():
     graph.add_edge("a", "b")
     with pytest.raises(DataError, match="the edge 'a' - 'b' has no 'kind'"):
         convert.from_networkx(graph, edge_feature="kind")
+    with pytest.raises(DataError, match="a list, not a graph of networkx's"):
+        convert.from_networkx([("a", "b")])
     with pytest.raises(DataError, match="multigraph"):
         convert.from_networkx(networkx.MultiGraph())
     with pytest.raises(DataError, match="an empty graph"):

@@ -1,5 +1,8 @@
 """Packs: what is packed comes out again, padding is marked, buckets hold what they promise."""
 
+import itertools
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,6 +86,41 @@ def test_a_graph_larger_than_the_bucket_is_named_with_what_to_set():
     assert "holds 3 nodes beside its padding" in str(caught.value)
     with pytest.raises(ConfigError, match="6 graphs of one pack"):
         held.pack(np.arange(6), (int(held.num_nodes.max()) + 1, 100), 6)
+
+
+def test_what_is_said_of_too_small_a_bucket_is_enough_for_every_pack():
+    held = Store.of(graphs(), np.arange(6), [f"molecule {i}" for i in range(6)])
+    largest = int(held.num_nodes.max()) + 1, int(held.num_edges.max())
+    with pytest.raises(ConfigError, match="4 graphs of one pack may have") as caught:
+        held.check_holds(largest, 4)
+    (said,) = re.findall(r"end with (\d+) and (\d+), which hold whatever", str(caught.value))
+    enough = int(said[0]), int(said[1])
+    held.check_holds(enough, 4)
+    for numbers in itertools.product(range(6), repeat=4):
+        if max(map(numbers.count, numbers)) <= 2:  # as across the end of an epoch
+            held.pack(np.array(numbers), enough, 4)
+    with pytest.raises(ConfigError, match=r"molecule . has"):
+        held.check_holds((4, 1000), 4)
+    with pytest.raises(ConfigError, match="3 graphs for a pack of 2"):
+        held.pack(np.arange(3), enough, 2)
+
+
+def test_a_set_that_no_model_could_read_is_refused():
+    made = graphs()
+    with pytest.raises(DataError, match="graph 2: its label is nan"):
+        Store.of(made, np.array([0.0, 1.0, np.nan, 3.0, 4.0, 5.0]))
+    other = {**made[3], "edges": made[3]["edges"][:, :1]}
+    with pytest.raises(DataError, match=r"graph 3: 1 features of an edge, and graph \d has 2"):
+        Store.of([*made[:3], other], np.arange(4))
+    # Of a graph without edges the width of an edge's features says nothing.
+    alone = {**made[1], "edges": np.zeros((0, 1), np.float32)}
+    assert Store.of([alone, made[0]], np.arange(2)).graph(0)["edges"].shape == (0, 2)
+    held = Store.of(made, np.arange(6))
+    most = int(held.num_nodes.max())
+    held.check_sizes(most)
+    held.check_sizes(0)
+    with pytest.raises(DataError, match=f"has {most} nodes, and the data set's largest"):
+        held.check_sizes(most - 1)
 
 
 def test_one_damaged_graph_of_a_set_is_named():

@@ -289,6 +289,7 @@ def test_the_karate_club_is_that_of_networkx():
         (lambda: planetoid.build(planetoid.Config("coro")), "did you mean 'cora'"),
         (lambda: knowledge_graph.build(knowledge_graph.Config("wn18")), "did you mean 'wn18rr'"),
         (lambda: moleculenet.build(moleculenet.Config("esl")), "did you mean 'esol'"),
+        (lambda: moleculenet.build(moleculenet.Config("ESOL")), "did you mean 'esol'"),
         (lambda: moleculenet.build(moleculenet.Config(split="index")), "random or scaffold"),
         (lambda: tu_graphs.build(tu_graphs.Config(fold=11)), "accepted are 1 to 10"),
         (lambda: tu_graphs.build(tu_graphs.Config(validation=0.9)), "accepted are 0 to 0.5"),
