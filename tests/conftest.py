@@ -30,8 +30,13 @@ _paths = [str(ROOT / "tests" / "offline"), os.environ.get("PYTHONPATH", "")]
 os.environ["PYTHONPATH"] = os.pathsep.join(p for p in _paths if p)
 
 import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 from tests.offline import sitecustomize  # noqa: E402, F401  (importing it is what blocks the network)
+
+# How fast examples are made says how busy the machine is, and nothing of what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # They take a minute each: begun last, one of them would keep one worker busy alone.
 LONG = ("test_meshes.py", "test_two.py", "test_torture.py", "test_kills.py", "test_bad_input.py")
