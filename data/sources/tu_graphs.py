@@ -210,10 +210,14 @@ def _file(dataset: str) -> raw.RawFile:
 
 @functools.lru_cache(maxsize=64)
 def _fold(dataset: str, fold: int, part: str, size: int) -> np.ndarray:
-    """int64 [k]: the graphs of a fold's part."""
+    """int64 [k]: the graphs of a fold's part; DataError where the files are missing or wrong."""
     folder, name = f"tu_graphs/{dataset}/10fold_idx", f"{part}_idx-{fold}.txt"
     file = raw_file(folder, name, f"{_ADDRESS}{dataset}/10fold_idx/")
-    path = raw.fetch(folder, [file])[name]
+    try:
+        path = raw.fetch(folder, [file])[name]
+    except DataError as error:
+        own = "; of a data set of your own, write the numbers of each fold's graphs, from 0, into"
+        raise DataError(f"{error}{'' if dataset in SIZES else f'{own} {name}'}") from error
     try:
         found = np.array(path.read_text().split(), np.int64)
     except (ValueError, OverflowError) as error:

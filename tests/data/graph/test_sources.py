@@ -306,3 +306,12 @@ def test_an_unknown_data_set_of_the_text_format_needs_its_file():
     source = tu_graphs.build(tu_graphs.Config("NCI1"))
     with pytest.raises(DataError, match=r"NCI1\.txt \(sha256 unknown\) from https://"):
         source.info  # noqa: B018
+
+
+def test_folds_of_ones_own_data_set_are_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "tu_graphs" / "MINE").mkdir(parents=True)
+    (tmp_path / "tu_graphs" / "MINE" / "MINE.txt").write_text(TEXT)
+    monkeypatch.setenv("REPRISE_RAW_DIR", str(tmp_path))
+    source = tu_graphs.build(tu_graphs.Config("MINE"))
+    with pytest.raises(DataError, match=r"write the numbers of each fold's graphs, .* test_idx-1"):
+        source.info  # noqa: B018
