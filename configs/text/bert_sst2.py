@@ -4,7 +4,9 @@
     python train.py --config=configs/text/bert_sst2.py:weights/bert_mlm_sst2
     python train.py --config=configs/text/bert_sst2.py
 
-Expected: 2 points or more between the two on the 1,821 test sentences, about 78 and 76 %.
+Expected: 78.5 % and 80 % on the 1,821 test sentences, two seeds each: what is learned by guessing
+the words of 6,920 sentences is of no use here. Nor was it with the mean of the tokens in place of
+the first, at 1e-4, or with a tenth of the labels. The published weights of minilm_sst2 are.
 """
 
 from ml_collections import ConfigDict
@@ -32,7 +34,6 @@ def get_config(arg: str = SCRATCH) -> ConfigDict:
             "train": sst2.train(5 * epoch, epoch, **more),
             "baseline": sst2.own(
                 "6,920 sentences, the best of 5 epochs on dev",
-                not_run_here="no run of it is finished yet",
                 beside=(MASKED,) if scratch else (),
             ),
         }
