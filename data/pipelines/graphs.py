@@ -266,14 +266,10 @@ class Packer:
         return batch | {PREFIX + k: np.stack([pack[k] for pack in packs]) for k in packs[0]}
 
     def _bucket(self, groups: Sequence[np.ndarray]) -> Bucket:
-        """The smallest that holds every group; raises ConfigError where none does."""
+        """The smallest that holds every group; the largest holds whatever group."""
         nodes = max(int(self.store.num_nodes[group].sum()) for group in groups)
         those = max(int(self.store.num_edges[group].sum()) for group in groups)
-        fits = [b for b in self.buckets if nodes < b[0] and those <= b[1]]
-        if fits:
-            return min(fits)
-        widest = max(groups, key=lambda group: int(self.store.num_nodes[group].sum()))
-        raise ConfigError(self.store.too_large(widest, max(self.buckets), self.num_graphs))
+        return min(b for b in self.buckets if nodes < b[0] and those <= b[1])
 
     def spec(self, bucket: Bucket, train: bool) -> dict[str, jax.ShapeDtypeStruct]:
         """The global shapes of a batch in a bucket."""
