@@ -125,6 +125,15 @@ def test_corpus_bleu_is_sacrebleu_s_without_tokenizing_and_smoothing(pairs: Any)
     assert bleu.corpus_bleu(hypotheses, references) == pytest.approx(expected, abs=1e-6)
 
 
+def test_sacrebleu_does_not_warn_of_words_that_are_meant_to_be_cut(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    texts = ["a dog runs ."] * 100
+    score, signature = bleu.sacrebleu(texts, texts)
+    assert score == pytest.approx(100.0) and "tok:13a" in signature
+    assert not caplog.records
+
+
 def test_bleu_of_papineni_s_example() -> None:
     """Section 2.1: "the" seven times has a modified precision of 2/7 where it comes twice."""
     reference = ["the", "cat", "is", "on", "the", "mat"]
