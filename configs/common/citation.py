@@ -80,7 +80,7 @@ def gat(dataset: str, baseline: float, spread: float) -> dict[str, Any]:
         "train": {
             "steps": 100_000,
             "log_every": 100,
-            "ensemble": 20,
+            "ensemble": 100,
             "ensemble_by": "loop",
             "select": {"metric": "val/accuracy", "mode": "max"},
             "stopping": {

@@ -2,7 +2,7 @@
 
     python train.py --config=configs/graph/gat_cora.py
 
-Expected: 83.0 +- 0.7 % test accuracy over 100 runs; here 20 members, each with its own
+Expected: 83.0 +- 0.7 % test accuracy over 100 runs, which are members here, each with its own
 stopping: patience of 100 epochs, renewed when validation loss or accuracy improves, and the weights
 of the last time that both did are tested.
 """

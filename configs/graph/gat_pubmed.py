@@ -2,7 +2,7 @@
 
     python train.py --config=configs/graph/gat_pubmed.py
 
-Expected: 79.0 +- 0.3 % test accuracy over 100 runs; here 20 members, each with its own
+Expected: 79.0 +- 0.3 % test accuracy over 100 runs, which are members here, each with its own
 stopping: patience of 100 epochs, renewed when validation loss or accuracy improves, and the weights
 of the last time that both did are tested. Pubmed has 8 output heads, rate 0.01 and L2 1e-3.
 """

@@ -28,11 +28,11 @@ def get_config() -> ConfigDict:
                 {"name": "standard", "split": "test"},
                 {"name": "embedding", "split": "test"},
             ),
-            "train": {"steps": 200, "log_every": 20, "ensemble": 10, "ensemble_by": "vmap"},
+            "train": {"steps": 200, "log_every": 20, "ensemble": 100, "ensemble_by": "vmap"},
             "baseline": {
                 "kind": "own",
                 "metric": "test/accuracy",
-                "protocol": "the two leaders' labels, 200 updates, last weights, 10 seeds",
+                "protocol": "the two leaders' labels, 200 updates, last weights, 100 seeds",
             },
         }
     )
