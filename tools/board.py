@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from tools.outcomes import Row
-from tools.wordings import MEANINGS, WORDS, cost, measured, published, repeats, sentence, trivial
+from tools.wordings import (
+    MEANINGS,
+    WORDS,
+    beside,
+    cost,
+    measured,
+    published,
+    repeats,
+    sentence,
+    trivial,
+)
 from training import plots, report, wording
 from training.figures import Curve
 
@@ -34,12 +44,12 @@ def groups(rows: Sequence[Row]) -> list[list[dict[str, Any]]]:
     """The rows as the template draws them, those of one config together, the best news first."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        found.setdefault(row.spec.partition(":")[0], []).append(entry(row))
+        found.setdefault(row.spec.partition(":")[0], []).append(entry(row, beside(row, rows)))
     return sorted(found.values(), key=lambda card: WORDS.index(card[0]["word"]))
 
 
-def entry(row: Row) -> dict[str, Any]:
-    """A row as the template draws it."""
+def entry(row: Row, other: str = "") -> dict[str, Any]:
+    """A row as the template draws it; `other` is what the rows beside it measured."""
     name, _, argument = row.spec.partition(":")
     record, stated = row.record, row.baseline
     return {
@@ -48,7 +58,7 @@ def entry(row: Row) -> dict[str, Any]:
         "name": name.partition("/")[2],
         "argument": argument,
         "word": row.verdict.word,
-        "sentence": sentence(row),
+        "sentence": f"{sentence(row)} Beside it: {other}." if other else sentence(row),
         "metric": wording.spoken(stated["metric"]),
         "smaller": stated["direction"] == "min",
         "published": published(row),

@@ -14,28 +14,36 @@ import numpy as np
 from tools import outcomes, rerunning
 from tools.outcomes import Row
 from training import records, verdict, wording
-from training.contracts import ConfigError, VerdictError
+from training.contracts import ConfigError, InterruptedRunError, PreemptedError, VerdictError
 
 SECONDS = 300.0
 MEMBERS = 10
 
 
-def check(rows: Sequence[Row], budget: float) -> int:
+def check(rows: Sequence[Row], budget: float, named: bool = False) -> int:
     """Reruns the cheapest rows that fit the budget together; 5 where one does not agree.
 
     Args:
       rows: in the order of their costs.
       budget: seconds that the records say of all reruns together.
+      named: whether the user named them: each that is left out is told then.
 
     Raises ConfigError where no row fits.
     """
-    chosen, spent = [], 0.0
-    for row in sorted((row for row in rows if _checkable(row)), key=cost):
-        if spent + cost(row) <= budget:
+    chosen, spent, left_out = [], 0.0, {}
+    for row in sorted(rows, key=cost):
+        if reason := uncheckable(row):
+            left_out[row.spec] = reason
+        elif spent + cost(row) > budget:
+            left_out[row.spec] = f"takes about {wording.duration(cost(row))}: see --budget"
+        else:
             chosen.append(row)
             spent += cost(row)
     if not chosen:
-        raise ConfigError(f"no record of these rows can be rerun in {budget:.0f} s: see --budget")
+        why = "; ".join(f"{spec} {reason}" for spec, reason in left_out.items())
+        raise ConfigError(f"nothing to rerun in {budget:.0f} s: {why}")
+    for spec, reason in left_out.items() if named else ():
+        print(f"{spec}: left out, {reason}", file=sys.stderr)
     print(f"about {wording.duration(spent)} by the records", file=sys.stderr)
     failed = 0
     with tempfile.TemporaryDirectory() as folder, rerunning.Bar(len(chosen)) as bar:
@@ -56,13 +64,18 @@ def repeats(row: Row) -> int:
 
 
 def cost(row: Row) -> float:
-    """The seconds of a rerun, as the record says."""
-    assert row.record is not None
+    """The seconds of a rerun, as the record says; 0 without one."""
+    if row.record is None:
+        return 0.0
     return row.record["seconds"] * repeats(row) / len(row.record["values"])
 
 
-def _checkable(row: Row) -> bool:
-    return row.record is not None and len(row.record["values"]) > 1
+def uncheckable(row: Row) -> str:
+    """Why nothing can be held against a row; "" where it can."""
+    if row.record is None:
+        return "has no record"
+    few = len(row.record["values"]) < 2
+    return "has a record of one value, whose spread is not known" if few else ""
 
 
 def one(row: Row, folder: Path, bar: rerunning.Bar) -> tuple[bool, str]:
@@ -75,6 +88,8 @@ def one(row: Row, folder: Path, bar: rerunning.Bar) -> tuple[bool, str]:
         rerunning.execute(run, bar)
     except rerunning.RunError as error:
         return False, f"{row.spec}: FAILED, {error}"
+    except (PreemptedError, InterruptedRunError) as error:
+        raise type(error)("stopped; nothing of a check is kept") from None
     values = records.read(run.workdir).result["values"]
     agrees, line = compare(row, values)
     differences = outcomes.changed(row.record["resolved"], row.values)

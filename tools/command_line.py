@@ -23,6 +23,7 @@ DISK = {
     errno.EPERM,
     errno.EFBIG,
     errno.ENOTDIR,
+    errno.EISDIR,
 }
 DISK_WORDS = (
     "no space left on device",
@@ -129,7 +130,7 @@ def disk_fault(error: BaseException) -> DiskError | None:
         if isinstance(seen, OSError) and seen.errno in DISK:
             name = f" {seen.filename}" if seen.filename else ""
             return DiskError(
-                f"cannot write{name}: {seen.strerror}; make room or give another --workdir, then "
+                f"cannot write{name}: {seen.strerror}; make room or give another folder, then "
                 "run the same command again (complete checkpoints are kept)"
             )
         if files.refused(seen):

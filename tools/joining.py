@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tools import outcomes
-from training import results
+from tools import outcomes, recorded
 
 
 def joined(row: outcomes.Row, new: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,14 +20,12 @@ def joined(row: outcomes.Row, new: Mapping[str, Any]) -> dict[str, Any]:
     if set(old["values"]) & set(new["values"]):
         return dict(new)
     values = {**old["values"], **new["values"]}
-    bounds = results.interval(list(values.values()))
     counts = len(old["values"]), len(new["values"])
     common = sorted(set(old["scalars"]) & set(new["scalars"]))
     both = {
         **new,
         "values": values,
-        "mean": float(np.mean(list(values.values()))),
-        "interval": list(bounds) if bounds else None,
+        **recorded.summary(list(values.values())),
         "seconds": round(old["seconds"] + new["seconds"], 1),
         "steps": max(old["steps"], new["steps"]),
         "scalars": {k: _mean((old["scalars"][k], new["scalars"][k]), counts) for k in common},

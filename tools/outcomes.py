@@ -5,6 +5,7 @@ the config says of its baseline today, and the verdict that follows, are written
 the pages are (tools/board.py): neither needs a rerun.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,13 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from tools import find, parts, resolve, trivial
+from tools import find, parts, recorded, resolve, trivial
 from training import config as configs
-from training import folder, records, results, verdict
+from training import folder, records, verdict
 from training.contracts import ConfigError
 
-# Two runs that differ in nothing else are repeats of one another: the seed, where it ran, how (and
-# not what) it computed, and what is said of the baseline.
+# Two runs that differ in nothing else are repeats of one another: the seed, how many members share
+# the run, where it ran, how (and not what) it computed, and what is said of the baseline.
 FREE = (
     *folder.FREE_ON_RESUME,
     "baseline.",
@@ -27,6 +28,7 @@ FREE = (
     "train.ensemble_by",
     "model.attention_kernel",
 )
+MEMBERS = "train.ensemble"
 # Of a config that has no record: it comes after those that are known to be cheaper.
 UNKNOWN_SECONDS = 1800.0
 CURVE_POINTS = 60
@@ -71,13 +73,16 @@ class Row:
         """What the record's runs took together, or a guess."""
         return self.record["seconds"] if self.record else self.guess
 
-    @property
+    @functools.cached_property
     def verdict(self) -> verdict.Verdict:
         """By the one rule, from the record and what the config says today."""
-        if self.record is None:
+        record = self.record
+        if record is None:
             return verdict.judge(self.baseline, [], None)
-        repeats, interval = list(self.record["values"].values()), self.record["interval"]
-        return verdict.judge(self.baseline, repeats, interval, self.record["seconds"])
+        if differences := changed(record["resolved"], self.values):
+            return verdict.of_another_config(told(differences))
+        repeats, members = list(record["values"].values()), self.values["train"]["ensemble"]
+        return verdict.judge(self.baseline, repeats, record["interval"], record["seconds"], members)
 
 
 def path_of(spec: str, out: Path) -> Path:
@@ -95,14 +100,10 @@ def rows(out: Path) -> list[Row]:
 
 
 def _row(spec: str, values: Mapping[str, Any], out: Path) -> Row:
-    record = _read(path_of(spec, out))
+    record = recorded.read(path_of(spec, out))
     # What the repository's own record says of the cost is a guess for any other folder's.
-    own = record or _read(path_of(spec, OWN))
+    own = record or recorded.read(path_of(spec, OWN))
     return Row(spec, values, record, own["seconds"] if own else UNKNOWN_SECONDS)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    return folder.read_json(epath.Path(path)) if path.exists() else None
 
 
 def specs() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -121,9 +122,13 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[A
     A key that came since the run has its default there.
     """
     found = configs.differences(resolve.complete(old), new)
-    found = {k: v for k, v in found.items() if not k.startswith(FREE)}
+    found = {k: v for k, v in found.items() if not _free(k)}
     metrics = old["baseline"]["metric"], new["baseline"]["metric"]
     return found if metrics[0] == metrics[1] else found | {"baseline.metric": metrics}
+
+
+def _free(key: str) -> bool:
+    return key == MEMBERS or key.startswith(FREE)
 
 
 def told(differences: Mapping[str, tuple[Any, Any]]) -> str:
@@ -169,7 +174,8 @@ def make(row: Row, workdirs: Sequence[str]) -> dict[str, Any]:
         if None in new.values():
             raise ConfigError(f"{workdir}: a repeat's {run.result['metric']} is no number")
         values |= new
-    bounds = results.interval(list(values.values()))
+    resolved = configs.plain(row.values)
+    resolved["train"]["ensemble"] = max(len(run.result["values"]) for run in runs)
     names = sorted(set.intersection(*(set(run.result["scalars"]) for run in runs)))
     return judged(
         row,
@@ -178,15 +184,14 @@ def make(row: Row, workdirs: Sequence[str]) -> dict[str, Any]:
             "hash": fingerprint(row.values),
             "metric": row.baseline["metric"],
             "values": values,
-            "mean": float(np.mean(list(values.values()))),
-            "interval": list(bounds) if bounds else None,
+            **recorded.summary(list(values.values())),
             "trivial": trivial.trivial(row.values),
             "seconds": round(sum(run.result["seconds"] for run in runs), 1),
             "steps": max(run.result["steps"] for run in runs),
             "scalars": {name: _mean(runs, name) for name in names},
             "runs": [_origin(run) for run in runs],
             "curves": curves(runs, row.baseline["metric"].rpartition("/")[2]),
-            "resolved": configs.plain(row.values),
+            "resolved": resolved,
         },
     )
 
@@ -220,7 +225,7 @@ def write(row: Row, record: Mapping[str, Any], out: Path) -> None:
 def fingerprint(values: Mapping[str, Any]) -> str:
     """Eight digits of what a number depends on."""
     flat = configs.flatten(configs.plain(values))
-    return configs.fingerprint({k: v for k, v in flat.items() if not k.startswith(FREE)})
+    return configs.fingerprint({k: v for k, v in flat.items() if not _free(k)})
 
 
 def _mean(runs: Sequence[records.Run], name: str) -> float | None:

@@ -11,7 +11,17 @@ from etils import epath
 
 from tools import board, outcomes
 from tools.outcomes import Row
-from tools.wordings import MEANINGS, WORDS, cost, measured, published, repeats, sentence, trivial
+from tools.wordings import (
+    MEANINGS,
+    WORDS,
+    beside,
+    cost,
+    measured,
+    published,
+    repeats,
+    sentence,
+    trivial,
+)
 from training import files
 from training.contracts import ConfigError
 
@@ -64,7 +74,7 @@ def summary(rows: Sequence[Row]) -> str:
     ]
     body = [
         [
-            f"`{row.spec}`", row.verdict.word, published(row), measured(row), repeats(row),
+            f"`{row.spec}`", row.verdict.word, published(row), _both(row, rows), repeats(row),
             f"{row.record['seconds']:,.0f}",
         ]
         for row in recorded if row.record
@@ -87,7 +97,7 @@ def results_page(rows: Sequence[Row]) -> str:
     body = [
         [
             f"`{row.spec}`", row.baseline["metric"], row.verdict.word, published(row),
-            measured(row), repeats(row), trivial(row), cost(row),
+            _both(row, rows), repeats(row), trivial(row), cost(row),
         ]
         for row in rows
     ]  # fmt: skip
@@ -116,6 +126,12 @@ def results_page(rows: Sequence[Row]) -> str:
             "",
         ]
     )
+
+
+def _both(row: Row, rows: Sequence[Row]) -> str:
+    """What was measured, and by the protocols beside it: a flattering number never stands alone."""
+    other = beside(row, rows)
+    return f"{measured(row)}; {other}" if other else measured(row)
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -10,6 +10,13 @@ where it stopped when the same command is given again. A config that says why it
 run only where it is named.
 """
 
+from tools import early
+
+if __name__ == "__main__":
+    early.handle()
+
+import argparse
+import os
 import re
 import sys
 import time
@@ -24,7 +31,7 @@ from tools.outcomes import Row
 from tools.wordings import cost, measured, published, repeats, trivial
 from training import config as configs
 from training import wording
-from training.contracts import ConfigError, VerdictError
+from training.contracts import ConfigError, DiskError, VerdictError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -61,38 +68,71 @@ def run(argv: Sequence[str]) -> int:
     )
     actions.add_argument("--render", action="store_true", help="write the pages again")
     arguments, _ = parser.parse(argv)
+    _check(arguments)
     budget = seconds(arguments.budget)
     seeds = _count(arguments.seeds)
     out, root = places(arguments.out)
+    if not arguments.check:
+        writable(out)
     if arguments.render:
         print(pages.counts(pages.render(out, root)))
         return 0
     rows = chosen(outcomes.rows(out), arguments.names, arguments.field)
-    if arguments.imported:
+    if arguments.imported is not None:
         found = imported(arguments.imported.split(","), rows, out)
         pages.render(out, root)
         show.console().print(table([Outcome(row) for row in found]))
         return 0
     if arguments.check:
-        return checking.check(rows, budget or checking.SECONDS)
+        return checking.check(rows, budget or checking.SECONDS, bool(arguments.names))
     done = reproduce(rows, bool(arguments.names), seeds, budget, out, root)
-    show.console().print(table(done))
+    if not all(outcome.note for outcome in done):
+        show.console().print(table(done))
     _tell(done)
     return VerdictError.code if any(outcome.failed for outcome in done) else 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError for what one of the three actions would not look at."""
+    ignored = {"--render": ("names", "field", "seeds", "budget"), "--check": ("seeds",)}
+    ignored["--import"] = ("seeds", "budget")
+    for action, others in ignored.items():
+        chosen = getattr(arguments, action.removeprefix("--").replace("import", "imported"))
+        given = [name for name in others if getattr(arguments, name)]
+        if chosen not in (None, False) and given:
+            what = "NAME" if given[0] == "names" else f"--{given[0]}"
+            raise ConfigError(f"{action} takes no {what}")
+    if arguments.imported is not None and not arguments.imported.strip(","):
+        raise ConfigError("--import=: the folders of finished runs, with commas between them")
+
+
 def places(out: str) -> tuple[Path, Path | None]:
-    """(folder of the records, root of RESULTS.md and README.md or None): the repository's own."""
+    """(folder of the records, root of RESULTS.md and README.md or None): the repository's own.
+
+    Raises ConfigError for no name.
+    """
+    if not out:
+        raise ConfigError("--out=: a folder, for the records and the board")
     path = outcomes.OWN if out == "results" else Path(out)
     return path, find.ROOT if path.resolve() == outcomes.OWN.resolve() else None
 
 
+def writable(out: Path) -> None:
+    """Makes the folder; raises DiskError where nothing can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError(f"--out={out}: {error.strerror}; give another folder") from None
+    if not os.access(out, os.W_OK):
+        raise DiskError(f"--out={out}: no permission to write there; give another folder")
+
+
 def seconds(text: str | None) -> float | None:
-    """300.0 of "5m"; a number alone is of minutes. ConfigError for anything else."""
+    """300.0 of "5m"; a number alone is of minutes. ConfigError for anything else, and for 0."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if not match:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", text)
+    if not match or not float(match[1]):
         raise ConfigError(f"--budget={text}: a time such as 90s, 5m or 2h")
     return float(match[1]) * UNITS[match[2] or "m"]
 
@@ -100,7 +140,7 @@ def seconds(text: str | None) -> float | None:
 def _count(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isdigit() or not int(text):
+    if not re.fullmatch("[0-9]+", text) or not int(text):
         raise ConfigError(f"--seeds={text}: a whole number, 1 or more")
     return int(text)
 
@@ -177,20 +217,20 @@ def _one(
     """A row's runs and its record."""
     if row.baseline["not_run_here"] and not named:
         return Outcome(row, f"not run here: {row.baseline['not_run_here']}")
-    left = None if deadline is None else deadline - time.monotonic()
-    if left is not None and row.seconds > left:
-        about = wording.duration(row.seconds)
-        return Outcome(row, f"not run: takes about {about}, and {max(0.0, left):.0f} s are left")
     runs = rerunning.runs(row, seeds)
+    left = None if deadline is None else deadline - time.monotonic()
+    if left is not None and (needed := rerunning.remaining(row, runs)) > left:
+        about = wording.duration(needed)
+        return Outcome(row, f"not run: takes about {about}, and {max(0.0, left):.0f} s are left")
     try:
         for number, one in enumerate(runs, 1):
             bar.begin(f"{row.spec}, {number} of {len(runs)}" if len(runs) > 1 else row.spec)
             rerunning.execute(one, bar, deadline)
+        record = outcomes.make(row, [str(one.workdir) for one in runs])
     except rerunning.OutOfBudgetError:
         return Outcome(row, "not finished in its time: the same command goes on")
-    except rerunning.RunError as error:
+    except (rerunning.RunError, ConfigError) as error:
         return Outcome(row, str(error), failed=True)
-    record = outcomes.make(row, [str(one.workdir) for one in runs])
     if kept := outcomes.better_kept(row, record):
         print(f"{row.spec}: {kept}, which is kept", file=sys.stderr)
     else:

@@ -10,15 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tools import find, launching, resolve
-from tools.outcomes import Row
+from tools import find, launching, leash, resolve
+from tools.outcomes import MEMBERS, Row
 from training import verdict
 from training.contracts import InterruptedRunError, PreemptedError
 from training.progress import Terminal
@@ -36,7 +36,7 @@ class Run:
     """One program of a row.
 
     Attributes:
-      command: its arguments.
+      command: Python and its arguments.
       workdir: its folder.
     """
 
@@ -65,7 +65,7 @@ def runs(row: Row, seeds: int | None, root: Path | None = None) -> list[Run]:
       root: where their folders are; None for train.py's own.
     """
     if row.values["train"]["ensemble"] > 1:
-        members = [] if seeds is None else [f"train.ensemble={seeds}"]
+        members = [] if seeds is None else [f"{MEMBERS}={seeds}"]
         return [_run(row, members, root)]
     count = seeds or verdict.repeats_needed(row.baseline)
     return [_run(row, [f"train.seed={seed}"], root) for seed in range(count)]
@@ -122,8 +122,33 @@ def progress(log: Path) -> tuple[int, int, str] | None:
     return int(step), int(steps), rate.decode(errors="replace")
 
 
+def remaining(row: Row, planned: Sequence[Run]) -> float:
+    """Seconds that the runs of a row may still take: as its record took, less what is done."""
+    known = len(row.record["values"]) if row.record else len(planned)
+    members = row.values["train"]["ensemble"]
+    each = row.seconds / known
+    total = 0.0
+    for run in planned:
+        count = _members(run, members) if members > 1 else 1
+        total += each * count * (1.0 - _share(run))
+    return total
+
+
+def _members(run: Run, default: int) -> int:
+    mark = f"--config.{MEMBERS}="
+    return next((int(a.removeprefix(mark)) for a in run.command if a.startswith(mark)), default)
+
+
+def _share(run: Run) -> float:
+    """How much of a run is done, as far as its files say."""
+    if (run.workdir / "result.json").exists():
+        return 1.0
+    found = progress(run.log) if run.log.exists() and run.workdir.exists() else None
+    return min(found[0] / found[1], 1.0) if found else 0.0
+
+
 def execute(run: Run, bar: Bar, deadline: float | None = None) -> None:
-    """Runs a program to its end.
+    """Runs a program to its end; where another is in its folder, after that one's.
 
     Args:
       deadline: the time.monotonic() at which it is asked to save and end; None for never.
@@ -133,6 +158,7 @@ def execute(run: Run, bar: Bar, deadline: float | None = None) -> None:
       PreemptedError, InterruptedRunError: it was stopped, by itself or with this program.
       OutOfBudgetError: the deadline came.
     """
+    _wait(run, deadline)
     run.log.parent.mkdir(parents=True, exist_ok=True)
     late = False
     with run.log.open("wb") as log:
@@ -140,7 +166,10 @@ def execute(run: Run, bar: Bar, deadline: float | None = None) -> None:
         log.flush()
         # In a session of its own: a terminal's Ctrl-C reaches it once, from here.
         process = subprocess.Popen(
-            run.command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            leash.command(run.command[1:]),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         with _passing_on(process):
             while process.poll() is None:
@@ -156,6 +185,18 @@ def execute(run: Run, bar: Bar, deadline: float | None = None) -> None:
     if process.returncode in STOPPED:
         raise STOPPED[process.returncode]("stopped, and saved: the same command goes on")
     raise RunError(f"exit code {process.returncode}; the end of {run.log}:\n{tail(run.log)}")
+
+
+def _wait(run: Run, deadline: float | None) -> None:
+    """Until no other program is in the run's folder; OutOfBudgetError where that is too long."""
+    told = False
+    while leash.busy(run.workdir):
+        if not told:
+            print(f"{run.workdir}: another run is in it: waiting", file=sys.stderr, flush=True)
+            told = True
+        if deadline is not None and time.monotonic() > deadline:
+            raise OutOfBudgetError
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager

@@ -226,6 +226,7 @@ class Sweep:
         trial, runs = self.running[place]
         if self.hopeless(trial, runs):
             # Taken down first: a sweep that is killed in between ends the run all the same.
+            trial.set_user_attr(studies.SECONDS, round(runs.seconds, 3))
             self.study.tell(trial.number, state=studies.imported().trial.TrialState.PRUNED)
             runs.stop(signal.SIGKILL)
             runs.wait()

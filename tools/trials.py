@@ -10,7 +10,7 @@ import math
 import os
 import signal
 import subprocess
-import sys
+import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from tools import find, unseen
+from tools import find, leash, unseen
 from training import folder as folders
 from training.contracts import (
     ConfigError,
@@ -34,13 +34,6 @@ PROGRAM = "train.py"
 # Exit codes of a run that goes on when it is started again, and how often it is.
 AGAIN, MOST_STARTS = (HungError.code, InterruptedRunError.code), 4
 TAIL_LINES = 5
-# Starts the program that follows, and has the kernel end it (SIGTERM: it saves) when this process
-# dies, however it dies. 1 is PR_SET_PDEATHSIG of <linux/prctl.h>; exec keeps it.
-LEASH = (
-    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
-    "os.getppid() == int(sys.argv[1]) or os._exit(75); "
-    "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
-)
 
 
 def surroundings(jobs: int, place: int, devices: Path = Path("/dev")) -> dict[str, str]:
@@ -105,6 +98,7 @@ class Runs:
     _found: list[float] = field(default_factory=list)
     _seconds: float = 0.0
     _starts: int = 0
+    _began: float = 0.0
     _read: int = 0
     _best: float | None = None
     _process: "subprocess.Popen[bytes] | None" = None
@@ -122,6 +116,12 @@ class Runs:
     def log(self) -> Path:
         """Of the same."""
         return self.folder / f"seed{len(self._found)}.log"
+
+    @property
+    def seconds(self) -> float:
+        """Of the runs that ended, and of the one that is going on."""
+        going = 0.0 if self._process is None else time.monotonic() - self._began
+        return self._seconds + going
 
     def poll(self) -> Outcome | None:
         """Starts what is due; how the trial ended, once it has.
@@ -154,19 +154,21 @@ class Runs:
 
     def _start(self) -> None:
         # A run that outlived a killed sweep is saving: it is left to end.
-        if busy(self.workdir):
+        if leash.busy(self.workdir):
             return
         self._starts += 1
+        self._began = time.monotonic()
         seed = self.values["train"]["seed"] + len(self._found)
         command = [
-            sys.executable, "-c", LEASH, str(os.getpid()), PROGRAM,
+            PROGRAM,
             f"--config={(self.folder / 'trial.json').absolute()}",
-            f"--workdir={self.workdir.absolute()}", f"--config.train.seed={seed}",
-        ]  # fmt: skip
+            f"--workdir={self.workdir.absolute()}",
+            f"--config.train.seed={seed}",
+        ]
         with self.log.open("ab") as log:
             # In a group of its own: Ctrl-C reaches it through this process alone.
             self._process = subprocess.Popen(
-                command, cwd=find.ROOT, env=self.environment,
+                leash.command(command), cwd=find.ROOT, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -221,17 +223,6 @@ def selected(result: Mapping[str, Any]) -> float | None:
     values = value if isinstance(value, list) else [value]
     known = [float(v) for v in values if v is not None]
     return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
-def busy(workdir: Path) -> bool:
-    """Whether a live run is in a folder."""
-    if not (workdir / ".lock").exists():
-        return False
-    try:
-        folders.Lock(epath.Path(workdir)).release()
-    except ConfigError:
-        return True
-    return False
 
 
 def tail(path: Path, lines: int) -> str:

@@ -71,6 +71,7 @@ def judge(
     values: Sequence[float],
     interval: Sequence[float] | None,
     seconds: float = 0.0,
+    members: int = 1,
 ) -> Verdict:
     """The verdict on finished runs.
 
@@ -79,6 +80,7 @@ def judge(
       values: the metric of each repeat.
       interval: the 95 % t-interval of their mean; None for a single repeat.
       seconds: what all repeats took together.
+      members: repeats that the config itself makes: fewer are not its protocol.
     """
     published, metric = baseline.get("value"), str(baseline.get("metric", ""))
     if not values:
@@ -96,7 +98,7 @@ def judge(
         return Verdict(
             "UNVERIFIED", "The source of the published number was not read: it judges nothing."
         )
-    needed = repeats_needed(baseline)
+    needed = max(repeats_needed(baseline), members)
     if len(values) < needed or interval is None:
         if seconds / len(values) * needed >= LONG_SECONDS:
             return Verdict(
@@ -118,6 +120,11 @@ def judge(
     if distance <= 0:
         return Verdict("REPRODUCED", f"{end} is no worse than {limit}.", bound)
     return Verdict("SHORT", f"{end} misses {limit} by {gap(distance, metric)}.", bound)
+
+
+def of_another_config(differences: str) -> Verdict:
+    """The verdict on a record whose config has changed since, by what has."""
+    return Verdict("NOT JUDGED", f"Measured by another config: {differences}. Measure it again.")
 
 
 def rerun_allowance(values: Sequence[float], repeats: int) -> float:

@@ -343,12 +343,17 @@ def test_class_folder_without_images(in_process: Run, images: Path, tmp_path: Pa
     assert_refused(ended, BAD_DATA, str(images), "/empty holds no image")
 
 
+@pytest.mark.parametrize("program", [("train.py", CONFIG), ("-m", "tools.reproduce")])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
-def test_a_signal_while_it_imports(number: int, code: int, tmp_path: Path) -> None:
+def test_a_signal_while_it_imports(
+    number: int, code: int, program: tuple[str, ...], tmp_path: Path
+) -> None:
     """The first import of another's package sends it."""
     (tmp_path / "etils.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    argv = [sys.executable, str(ROOT / "train.py"), CONFIG]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    argv = [sys.executable, *program]
+    done = subprocess.run(
+        argv, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == code
     assert done.stderr == "error: stopped before the run began; what was saved before is kept\n"

@@ -10,6 +10,7 @@ import pytest
 from tests.tools.planted import finish, row
 from tools import checking, reproduce, rerunning
 from training import config as configs
+from training.contracts import ConfigError, InterruptedRunError
 
 
 def test_a_rerun_agrees_within_the_rule() -> None:
@@ -57,6 +58,37 @@ def test_check_says_no_with_5(
     assert "vision/other: agrees" in text and "model.dropout_rate: 0.5 there, 0.1 now" in text
     assert "vision/bad: FAILED, exit code 3" in text
     assert not Path("found").exists()
+
+
+def test_what_is_named_and_cannot_be_checked_is_told(
+    planted: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [row("vision/same"), row("vision/single", (0.9,)), row("vision/dear", seconds=9e9)]
+    planted(rows, {})
+    monkeypatch.setattr(
+        rerunning, "execute", lambda run, *_: finish(run.workdir, dict(rows[0].values), [0.92])
+    )
+    assert reproduce.run(["--check", "same", "single", "dear", "--out=found"]) == 0
+    said = capsys.readouterr().err
+    assert "vision/single: left out, has a record of one value" in said
+    assert "vision/dear: left out, takes about" in said
+    with pytest.raises(ConfigError, match="vision/single has a record of one value"):
+        reproduce.run(["--check", "single", "--out=found"])
+
+
+def test_a_check_that_is_stopped_keeps_nothing(
+    planted: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted([row("vision/same")], {})
+
+    def stop(run: rerunning.Run, *args: Any) -> None:
+        raise InterruptedRunError("stopped, and saved: the same command goes on")
+
+    monkeypatch.setattr(rerunning, "execute", stop)
+    with pytest.raises(InterruptedRunError, match="nothing of a check is kept"):
+        reproduce.run(["--check", "--out=found"])
 
 
 @pytest.mark.raw

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.tools.conftest import values_of
 from tests.tools.planted import finish, row
 from tools import outcomes, reproduce, rerunning, resolve
 from training import config as configs
-from training.contracts import ConfigError, InterruptedRunError, PreemptedError
+from training.contracts import ConfigError, DiskError, InterruptedRunError, PreemptedError
 
 
 def test_the_cheapest_come_first_and_each_leaves_a_record(
@@ -45,7 +47,8 @@ def test_what_does_not_fit_the_budget_is_listed(
     ran = planted([row("vision/dear", seconds=500.0), row("vision/cheap", seconds=5.0)], {})
     assert reproduce.run(["--out=found", "--budget=60s", "--seeds=1"]) == 0
     assert ran == ["vision/cheap 0"]
-    assert "vision/dear: not run: takes about 8 min 20 s" in capsys.readouterr().out
+    # One of the five repeats that took 500 s.
+    assert "vision/dear: not run: takes about 1 min 40 s" in capsys.readouterr().out
 
 
 def test_a_run_that_takes_longer_is_asked_to_save_and_goes_on_another_time(
@@ -69,6 +72,20 @@ def test_a_failing_row_stops_no_other_and_shows_its_logs_end(
     printed = capsys.readouterr()
     assert "exit code 4" in printed.err and "the disk is on fire" in printed.err
     assert "vision/bad: FAILED" in printed.out
+
+
+def test_a_row_without_a_number_stops_no_other(
+    planted: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = row("vision/lost", (), seconds=1.0)
+    planted([lost, row("vision/good", ())], {})
+    finish(Path("runs/vision/lost-0"), dict(lost.values), [0.9])
+    result = Path("runs/vision/lost-0/result.json")
+    result.write_text(result.read_text().replace("0.9]", "null]"))
+    assert reproduce.run(["--out=found", "--seeds=1"]) == 5
+    printed = capsys.readouterr().out
+    assert "vision/lost: FAILED" in printed and "test/accuracy is no number" in printed
+    assert Path("found/vision/good.json").exists()
 
 
 @pytest.mark.parametrize(("code", "error"), [(75, PreemptedError), (130, InterruptedRunError)])
@@ -102,6 +119,62 @@ def test_ctrl_c_reaches_the_run_once(tmp_path: Path) -> None:
         threading.Thread(target=interrupt).start()
         rerunning.execute(run, bar)
     assert run.log.read_text().splitlines()[-1:] == ["saving"]
+
+
+def test_a_run_ends_with_a_reproduction_that_is_killed(tmp_path: Path) -> None:
+    """SIGKILL leaves a program no word; its run is asked to save all the same."""
+    script = (
+        "import pathlib, signal, sys, time\n"
+        "mark = pathlib.Path(sys.argv[1])\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (mark.write_text('saved'), sys.exit(75)))\n"
+        "print('begun', flush=True)\ntime.sleep(60)"
+    )
+    program = (
+        "import pathlib, sys\nfrom tools import rerunning\n"
+        "run = rerunning.Run((sys.executable, *sys.argv[2:]), pathlib.Path(sys.argv[1]))\n"
+        "rerunning.execute(run, rerunning.Bar(1))"
+    )
+    mark, workdir = tmp_path / "mark", tmp_path / "run"
+    arguments = [sys.executable, "-c", program, str(workdir), "-c", script, str(mark)]
+    with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL) as killed:
+        log = tmp_path / "run.log"
+        while "begun" not in (log.read_text() if log.exists() else "").splitlines():
+            assert killed.poll() is None
+            time.sleep(0.05)
+        killed.kill()
+    until = time.monotonic() + 20
+    while not mark.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert mark.read_text() == "saved"
+
+
+def test_a_folder_in_which_a_run_lives_is_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerunning, "POLL_SECONDS", 0.02)
+    run = rerunning.Run((sys.executable, "-c", "print('done')"), tmp_path / "run")
+    lives = iter([True, True, False])
+    monkeypatch.setattr(rerunning.leash, "busy", lambda workdir: next(lives))
+    rerunning.execute(run, rerunning.Bar(1))
+    assert run.log.read_text().endswith("done\n")
+    assert capsys.readouterr().err.count("another run is in it: waiting") == 1
+    monkeypatch.setattr(rerunning.leash, "busy", lambda workdir: True)
+    with pytest.raises(rerunning.OutOfBudgetError):
+        rerunning.execute(run, rerunning.Bar(1), time.monotonic())
+
+
+def test_what_is_done_is_not_counted_against_the_budget(tmp_path: Path) -> None:
+    runs = [rerunning.Run(("python",), tmp_path / name) for name in ("done", "half", "new")]
+    for run in runs[:2]:
+        run.workdir.mkdir()
+    (runs[0].workdir / "result.json").touch()
+    runs[1].log.write_text("12:00:00 step 50/100  train  loss 0.5\n")
+    # Five repeats took 10 s.
+    assert rerunning.remaining(row(), runs) == pytest.approx(2.0 * 1.5)
+    many = row(overrides=("train.ensemble=5",))
+    some = rerunning.Run(("python", "--config.train.ensemble=2"), tmp_path / "some")
+    assert rerunning.remaining(many, [some]) == pytest.approx(4.0)
+    assert rerunning.remaining(many, runs[2:]) == pytest.approx(10.0)
 
 
 def test_a_record_of_more_repeats_is_kept(
@@ -151,13 +224,46 @@ def test_progress_is_read_from_the_log(tmp_path: Path) -> None:
         (["--field=grpah"], "did you mean 'graph'"),
         (["--budget=soon"], "--budget=soon: a time such as 90s, 5m or 2h"),
         (["--seeds=0"], "--seeds=0: a whole number"),
+        (["--seeds=\u00b2"], "a whole number"),
+        (["--budget=0"], "--budget=0: a time such as"),
+        (["--out="], "--out=: a folder"),
         (["--check", "--render"], "not allowed with"),
         (["--import=nowhere"], "nowhere holds no run"),
+        (["--import="], "--import=: the folders"),
+        (["--import=run", "--seeds=2"], "--import takes no --seeds"),
+        (["--check", "--seeds=2"], "--check takes no --seeds"),
+        (["gcn_cora", "--render"], "--render takes no NAME"),
     ],
 )
 def test_a_users_mistake_is_one_line(argv: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         reproduce.run(argv)
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_anything_runs(
+    planted: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    ran = planted([row("vision/one")], {})
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nothing")):
+        with pytest.raises(DiskError, match="give another folder"):
+            reproduce.run([f"--out={out}"])
+    assert not ran
+
+
+def test_a_record_of_fewer_members_can_be_imported_and_is_not_judged(
+    planted: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    stated = {"kind": "published", "value": 0.5, "verified": True}
+    whole = row(values=(), overrides=("train.ensemble=20",), **stated)
+    planted([whole], {})
+    some = {**whole.values, "train": {**whole.values["train"], "ensemble": 10}}
+    finish(tmp_path / "some", some, [0.9 + i / 1000 for i in range(10)])
+    assert reproduce.run([f"--import={tmp_path / 'some'}", "--out=found"]) == 0
+    record = json.loads(Path("found/vision/vit_digits.json").read_text())
+    assert record["resolved"]["train"]["ensemble"] == 10
+    assert record["verdict"]["word"] == "NOT JUDGED"
+    assert "10 of at least 20 repeats" in record["verdict"]["sentence"]
 
 
 def test_budgets() -> None:

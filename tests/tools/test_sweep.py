@@ -383,6 +383,7 @@ def test_halving_prunes_what_is_behind_at_a_third(tmp_path, stand_in):
         wanted.append("COMPLETE" if value >= best[max(len(best) // 3 - 1, 0)] else "PRUNED")
     assert [t.state.name for t in read(out)] == wanted
     assert {"COMPLETE", "PRUNED"} == set(wanted)
+    assert all(t.user_attrs[studies.SECONDS] > 0 for t in read(out) if t.state.name == "PRUNED")
     assert "pruned" in (out / "index.html").read_text()
 
 

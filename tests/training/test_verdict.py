@@ -101,6 +101,16 @@ def test_fewer_seeds_never_help(centre: float):
     assert "REPRODUCED" not in words[4:]
 
 
+def test_fewer_repeats_than_the_config_makes_are_not_judged():
+    """A hundred initialisations are the protocol; ten of them that happen to do well are not."""
+    stated = {"kind": "published", "metric": "test/accuracy", "value": 0.7, "verified": True}
+    some = [0.71 + i / 1000 for i in range(10)]
+    interval = [0.709, 0.72]
+    assert verdict.judge(stated, some, interval, 10.0, members=10).word == "REPRODUCED"
+    assert verdict.judge(stated, some, interval, 10.0, members=100).word == "NOT JUDGED"
+    assert verdict.judge(stated, some, interval, 900.0, members=100).word == "FEW SEEDS"
+
+
 def test_a_row_of_hours_may_have_few_seeds_and_claims_nothing():
     """Five repeats of 12 minutes are an hour; of 11 minutes they are not."""
     stated = {**BASELINE, "tolerance": 0.5}
