@@ -107,11 +107,13 @@ def masked_entropy(arrays: Arrays, info: Info) -> float:
 
 
 def _answers(arrays: Arrays, info: Info) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
-    """(every answer's words without special tokens, the commonest answer)."""
+    """(every answer's words without special tokens, the commonest answer: of such the longest)."""
     special = set(info.special.values()) - {info.special.get("unk")}
     pairs = zip(arrays["target"], arrays["target_lengths"], strict=True)
     answers = [tuple(str(t) for t in row[:length] if t not in special) for row, length in pairs]
-    return answers, Counter(answers).most_common(1)[0][0]
+    counted = Counter(answers)
+    # By what they are and not by the order of the batches.
+    return answers, max(counted, key=lambda answer: (counted[answer], len(answer), answer))
 
 
 def same_answer(arrays: Arrays, info: Info) -> float:

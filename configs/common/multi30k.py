@@ -10,7 +10,11 @@ SPECIALS = ("pad", "unk", "bos", "eos")
 GERMAN, ENGLISH = 7_853, 5_893
 
 
-def data() -> dict[str, Any]:
+# The notebooks' batches hold texts of like lengths.
+BOUNDS = (10, 12, 14, 16, 18, 20, 24, 32)
+
+
+def data(bounds: tuple[int, ...] = BOUNDS) -> dict[str, Any]:
     """The section `data`: words by spaCy's rules, lower-cased, those seen once unknown."""
     words = {"name": "words", "lowercase": True, "min_frequency": 2, "specials": SPECIALS}
     return {
@@ -20,7 +24,7 @@ def data() -> dict[str, Any]:
         "tokenizer": {**words, "splitter": "spacy:en", "vocab_size": ENGLISH},
         "batch_size": BATCH,
         "max_length": 48,
-        "bucket_lengths": (16, 24, 32),
+        "bucket_lengths": bounds,
     }
 
 

@@ -6,7 +6,10 @@
 
 Expected: 78.5 % and 80 % on the 1,821 test sentences, two seeds each: what is learned by guessing
 the words of 6,920 sentences is of no use here. Nor was it with the mean of the tokens in place of
-the first, at 1e-4, or with a tenth of the labels. The published weights of minilm_sst2 are.
+the first, at 1e-4, with a tenth of the labels, or with 500 pieces in place of 4,000 (71.4 % from
+weights that guess 35 % of them, 72.0 % from scratch). A linear classifier on the mean of any layer
+finds 62 to 64 % on dev, and 61 to 65 % on that of an untrained network: the weights know little of
+sentiment. The published weights of minilm_sst2 do.
 """
 
 from ml_collections import ConfigDict

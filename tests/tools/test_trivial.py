@@ -61,6 +61,13 @@ def test_the_commonest_answer() -> None:
     assert 0 < trivial.same_sentence(arrays, INFO) < 100
 
 
+def test_of_equally_common_answers_it_is_the_same_one_in_any_order_of_batches() -> None:
+    rows = np.array([[5, 6, 7, 8, 1, 0], [5, 6, 7, 8, 9, 1]])
+    arrays = {"target": rows, "target_lengths": np.array([5, 6])}
+    turned = {name: array[::-1] for name, array in arrays.items()}
+    assert trivial.same_sentence(arrays, INFO) == trivial.same_sentence(turned, INFO)
+
+
 @pytest.mark.parametrize("members", [0, 2])
 def test_padding_counts_nowhere_and_members_stay_apart(members: int) -> None:
     def batch(labels: list[int], mask: list[bool]) -> dict[str, Any]:
