@@ -41,16 +41,18 @@ def _mean(values: Sequence[float | None], counts: tuple[int, int]) -> float | No
 
 
 def _curves(old: Mapping[str, Any], new: Mapping[str, Any], counts: tuple[int, int]) -> Any:
-    """What both have, at the steps that both have."""
+    """What both have, at the steps that both have, where these are more than one."""
     found: dict[str, dict[str, list[Any]]] = {}
     for name in [name for name in new if name in old]:
         for split in [split for split in new[name] if split in old[name]]:
             before = {point[0]: point[1:] for point in old[name][split]}
-            found.setdefault(name, {})[split] = [
+            points = [
                 [step, *_pooled((before[step], rest), counts)]
                 for step, *rest in new[name][split]
                 if step in before and None not in (before[step][0], rest[0])
             ]
+            if len(points) > 1:
+                found.setdefault(name, {})[split] = points
     return found
 
 

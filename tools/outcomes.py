@@ -7,7 +7,7 @@ the pages are (tools/board.py): neither needs a rerun.
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Row:
       spec: "graph/gin_mutag", or "graph/gin_mutag:validated" with an argument.
       values: the config as it is today.
       record: what was measured; None without a record.
-      guess: seconds that its runs may take, where it has no record.
+      guess: seconds that all its repeats may take, where it has no record.
     """
 
     spec: str
@@ -67,6 +67,17 @@ class Row:
         """What --config takes."""
         name, colon, argument = self.spec.partition(":")
         return f"configs/{name}.py{colon}{argument}"
+
+    @property
+    def planned(self) -> int:
+        """Repeats of its whole protocol: the config's members, or what the verdict asks for."""
+        members = self.values["train"]["ensemble"]
+        return members if members > 1 else verdict.repeats_needed(self.baseline)
+
+    @property
+    def seconds_each(self) -> float:
+        """Of one repeat, by the record or the guess."""
+        return self.seconds / (len(self.record["values"]) if self.record else self.planned)
 
     @property
     def seconds(self) -> float:
@@ -100,10 +111,10 @@ def rows(out: Path) -> list[Row]:
 
 
 def _row(spec: str, values: Mapping[str, Any], out: Path) -> Row:
-    record = recorded.read(path_of(spec, out))
+    row = Row(spec, values, recorded.read(path_of(spec, out)))
+    own = row.record or recorded.read(path_of(spec, OWN))
     # What the repository's own record says of the cost is a guess for any other folder's.
-    own = record or recorded.read(path_of(spec, OWN))
-    return Row(spec, values, record, own["seconds"] if own else UNKNOWN_SECONDS)
+    return replace(row, guess=replace(row, record=own).seconds_each * row.planned) if own else row
 
 
 def specs() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -163,9 +174,12 @@ def belongs(workdir: str, candidates: Sequence[Row]) -> Row:
 def make(row: Row, workdirs: Sequence[str]) -> dict[str, Any]:
     """The record of finished runs of a row's config.
 
-    Raises ConfigError for a seed that comes twice or a repeat that has no number.
+    Raises ConfigError for a seed that comes twice, a repeat that has no number, a damaged result.
     """
     runs = [records.read(workdir) for workdir in workdirs]
+    for workdir, run in zip(workdirs, runs, strict=True):
+        if wrong := recorded.fault_of_result(run.result):
+            raise ConfigError(f"{workdir}/result.json is damaged: {wrong}")
     values: dict[str, float] = {}
     for workdir, run in zip(workdirs, runs, strict=True):
         new = dict(zip(map(str, run.result["seeds"]), run.result["values"], strict=True))

@@ -14,9 +14,8 @@ from tools.outcomes import Row
 from tools.wordings import (
     MEANINGS,
     WORDS,
-    beside,
+    both,
     cost,
-    measured,
     published,
     repeats,
     sentence,
@@ -74,7 +73,7 @@ def summary(rows: Sequence[Row]) -> str:
     ]
     body = [
         [
-            f"`{row.spec}`", row.verdict.word, published(row), _both(row, rows), repeats(row),
+            f"`{row.spec}`", row.verdict.word, published(row), both(row, rows), repeats(row),
             f"{row.record['seconds']:,.0f}",
         ]
         for row in recorded if row.record
@@ -97,7 +96,7 @@ def results_page(rows: Sequence[Row]) -> str:
     body = [
         [
             f"`{row.spec}`", row.baseline["metric"], row.verdict.word, published(row),
-            _both(row, rows), repeats(row), trivial(row), cost(row),
+            both(row, rows), repeats(row), trivial(row), cost(row),
         ]
         for row in rows
     ]  # fmt: skip
@@ -126,12 +125,6 @@ def results_page(rows: Sequence[Row]) -> str:
             "",
         ]
     )
-
-
-def _both(row: Row, rows: Sequence[Row]) -> str:
-    """What was measured, and by the protocols beside it: a flattering number never stands alone."""
-    other = beside(row, rows)
-    return f"{measured(row)}; {other}" if other else measured(row)
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -10,11 +10,6 @@ where it stopped when the same command is given again. A config that says why it
 run only where it is named.
 """
 
-from tools import early
-
-if __name__ == "__main__":
-    early.handle()
-
 import argparse
 import os
 import re
@@ -28,7 +23,7 @@ from rich.table import Table
 
 from tools import checking, command_line, find, joining, outcomes, pages, rerunning, show
 from tools.outcomes import Row
-from tools.wordings import cost, measured, published, repeats, trivial
+from tools.wordings import both, cost, published, repeats, trivial
 from training import config as configs
 from training import wording
 from training.contracts import ConfigError, DiskError, VerdictError
@@ -80,14 +75,13 @@ def run(argv: Sequence[str]) -> int:
     rows = chosen(outcomes.rows(out), arguments.names, arguments.field)
     if arguments.imported is not None:
         found = imported(arguments.imported.split(","), rows, out)
-        pages.render(out, root)
-        show.console().print(table([Outcome(row) for row in found]))
+        show.console().print(table([Outcome(row) for row in found], pages.render(out, root)))
         return 0
     if arguments.check:
         return checking.check(rows, budget or checking.SECONDS, bool(arguments.names))
     done = reproduce(rows, bool(arguments.names), seeds, budget, out, root)
     if not all(outcome.note for outcome in done):
-        show.console().print(table(done))
+        show.console().print(table(done, outcomes.rows(out)))
     _tell(done)
     return VerdictError.code if any(outcome.failed for outcome in done) else 0
 
@@ -98,12 +92,14 @@ def _check(arguments: argparse.Namespace) -> None:
     ignored["--import"] = ("seeds", "budget")
     for action, others in ignored.items():
         chosen = getattr(arguments, action.removeprefix("--").replace("import", "imported"))
-        given = [name for name in others if getattr(arguments, name)]
+        given = [name for name in others if getattr(arguments, name) not in (None, [])]
         if chosen not in (None, False) and given:
             what = "NAME" if given[0] == "names" else f"--{given[0]}"
             raise ConfigError(f"{action} takes no {what}")
-    if arguments.imported is not None and not arguments.imported.strip(","):
-        raise ConfigError("--import=: the folders of finished runs, with commas between them")
+    if arguments.imported is not None and not all(map(str.strip, arguments.imported.split(","))):
+        raise ConfigError(
+            f"--import={arguments.imported}: the folders of finished runs, with commas between them"
+        )
 
 
 def places(out: str) -> tuple[Path, Path | None]:
@@ -167,7 +163,7 @@ def chosen(rows: Sequence[Row], names: Sequence[str], field: str | None) -> list
 def imported(folders: Sequence[str], rows: Sequence[Row], out: Path) -> list[Row]:
     """Makes the records of finished runs; of new seeds, with those that the record has."""
     groups: dict[str, tuple[Row, list[str]]] = {}
-    for folder in dict.fromkeys(folder.rstrip("/") for folder in folders):
+    for folder in dict.fromkeys(folder.rstrip("/") or folder for folder in folders):
         row = outcomes.belongs(folder, rows)
         groups.setdefault(row.spec, (row, []))[1].append(folder)
     found = []
@@ -238,8 +234,8 @@ def _one(
     return Outcome(replace(row, record=record))
 
 
-def table(done: Sequence[Outcome]) -> Table:
-    """A line for each row that has a number of this run."""
+def table(done: Sequence[Outcome], rows: Sequence[Row]) -> Table:
+    """A line for each row that has a number of this run; `rows` are all that there are."""
     found = Table(
         "config", "verdict", "published", "measured (95 % interval)", "repeats", "without learning",
         "time",
@@ -248,7 +244,7 @@ def table(done: Sequence[Outcome]) -> Table:
         row = outcome.row
         if not outcome.note:
             found.add_row(
-                row.spec, row.verdict.word, published(row), measured(row), repeats(row),
+                row.spec, row.verdict.word, published(row), both(row, rows), repeats(row),
                 trivial(row), cost(row),
             )  # fmt: skip
     return found

@@ -124,14 +124,10 @@ def progress(log: Path) -> tuple[int, int, str] | None:
 
 def remaining(row: Row, planned: Sequence[Run]) -> float:
     """Seconds that the runs of a row may still take: as its record took, less what is done."""
-    known = len(row.record["values"]) if row.record else len(planned)
     members = row.values["train"]["ensemble"]
-    each = row.seconds / known
-    total = 0.0
-    for run in planned:
-        count = _members(run, members) if members > 1 else 1
-        total += each * count * (1.0 - _share(run))
-    return total
+    counts = [_members(run, members) if members > 1 else 1 for run in planned]
+    left = sum(n * (1.0 - _share(run)) for n, run in zip(counts, planned, strict=True))
+    return row.seconds_each * left
 
 
 def _members(run: Run, default: int) -> int:

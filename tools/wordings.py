@@ -58,6 +58,12 @@ def beside(row: Row, rows: Iterable[Row]) -> str:
     return "; ".join(found)
 
 
+def both(row: Row, rows: Iterable[Row]) -> str:
+    """What was measured, and by the protocols beside it: a flattering number never stands alone."""
+    other = beside(row, rows)
+    return f"{measured(row)}; {other}" if other else measured(row)
+
+
 def trivial(row: Row) -> str:
     """'10.31 %, always the commonest class'; a dash where none is known."""
     if row.record is None or row.record["trivial"] is None:

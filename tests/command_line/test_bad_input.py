@@ -343,7 +343,9 @@ def test_class_folder_without_images(in_process: Run, images: Path, tmp_path: Pa
     assert_refused(ended, BAD_DATA, str(images), "/empty holds no image")
 
 
-@pytest.mark.parametrize("program", [("train.py", CONFIG), ("-m", "tools.reproduce")])
+@pytest.mark.parametrize(
+    "program", [("train.py", CONFIG), ("-m", "tools.reproduce"), ("-m", "tools.sweep")]
+)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_a_signal_while_it_imports(
     number: int, code: int, program: tuple[str, ...], tmp_path: Path
@@ -356,4 +358,4 @@ def test_a_signal_while_it_imports(
         argv, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == code
-    assert done.stderr == "error: stopped before the run began; what was saved before is kept\n"
+    assert done.stderr == "error: stopped; what was saved is kept\n"

@@ -36,7 +36,16 @@ def row(
         "scalars": {},
         "steps": 100,
         "curves": {},
-        "runs": [{"commit": "abc", "devices": [], "cpu_count": 2, "python": "3", "versions": {}}],
+        "runs": [
+            {
+                "seconds": seconds,
+                "commit": "abc",
+                "devices": [],
+                "cpu_count": 2,
+                "python": "3",
+                "versions": {},
+            }
+        ],
     }
     return Row(spec, resolved, record if values else None)
 

@@ -37,12 +37,23 @@ def test_rounding_of_another_machine_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"values": {}}, "'values' are not one number or more"),
-        ({"values": {"0": "high"}}, "'values' are not one number or more"),
-        ({"values": {"0": float("nan")}}, "'values' are not one number or more"),
-        ({"values": [0.9]}, r"its 'values' is \[0.9\]"),
+        ({"values": {}}, "its 'values' is '{}'"),
+        ({"values": {"0": "high"}}, "its 'values'"),
+        ({"values": {"0": True}}, "its 'values'"),
+        ({"values": {"0": float("nan")}}, "its 'values'"),
+        ({"values": [0.9]}, r"its 'values' is '\[0.9\]'"),
         ({"seconds": "long"}, "its 'seconds' is 'long'"),
-        ({"runs": None}, "its 'runs' is None"),
+        ({"seconds": -1}, "its 'seconds' is '-1'"),
+        ({"runs": None}, "its 'runs' is 'None'"),
+        ({"runs": []}, "its 'runs'"),
+        ({"runs": [{}]}, "its 'runs'"),
+        ({"trivial": {}}, "its 'trivial'"),
+        ({"scalars": {"a": "y"}}, "its 'scalars'"),
+        ({"curves": {"loss": []}}, "its 'curves'"),
+        ({"curves": {"loss": {"train": []}}}, "its 'curves'"),
+        ({"curves": {"loss": {"train": [["x"]]}}}, "its 'curves'"),
+        ({"resolved": {}}, "its 'resolved'"),
+        ({"metric": "val/loss"}, "its 'metric' is not its config's, 'test/accuracy'"),
     ],
 )
 def test_what_is_no_record_is_named(tmp_path: Path, changes: Any, message: str) -> None:

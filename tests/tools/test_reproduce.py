@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.tools.conftest import values_of
 from tests.tools.planted import finish, row
-from tools import outcomes, reproduce, rerunning, resolve
+from tools import joining, outcomes, reproduce, rerunning, resolve
 from training import config as configs
 from training.contracts import ConfigError, DiskError, InterruptedRunError, PreemptedError
 
@@ -74,17 +74,30 @@ def test_a_failing_row_stops_no_other_and_shows_its_logs_end(
     assert "vision/bad: FAILED" in printed.out
 
 
+@pytest.mark.parametrize(
+    ("now", "then", "message"),
+    [
+        ("0.9]", "null]", "test/accuracy is no number"),
+        ('"seeds"', '"sedes"', "result.json is damaged: its 'seeds'"),
+        ("[0.9]", '"high"', "result.json is damaged: its 'values'"),
+        ("[0.9]", "[0.9, 0.8]", "result.json is damaged: 1 seeds of 2 values"),
+    ],
+)
 def test_a_row_without_a_number_stops_no_other(
-    planted: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+    planted: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    now: str,
+    then: str,
+    message: str,
 ) -> None:
     lost = row("vision/lost", (), seconds=1.0)
     planted([lost, row("vision/good", ())], {})
     finish(Path("runs/vision/lost-0"), dict(lost.values), [0.9])
     result = Path("runs/vision/lost-0/result.json")
-    result.write_text(result.read_text().replace("0.9]", "null]"))
+    result.write_text(result.read_text().replace(now, then))
     assert reproduce.run(["--out=found", "--seeds=1"]) == 5
     printed = capsys.readouterr().out
-    assert "vision/lost: FAILED" in printed and "test/accuracy is no number" in printed
+    assert "vision/lost: FAILED" in printed and message in printed
     assert Path("found/vision/good.json").exists()
 
 
@@ -175,6 +188,10 @@ def test_what_is_done_is_not_counted_against_the_budget(tmp_path: Path) -> None:
     some = rerunning.Run(("python", "--config.train.ensemble=2"), tmp_path / "some")
     assert rerunning.remaining(many, [some]) == pytest.approx(4.0)
     assert rerunning.remaining(many, runs[2:]) == pytest.approx(10.0)
+    # Without a record it is guessed, of the whole and not of each member.
+    unknown = dataclasses.replace(many, record=None, guess=20.0)
+    assert rerunning.remaining(unknown, runs[2:]) == pytest.approx(20.0)
+    assert rerunning.remaining(unknown, [some]) == pytest.approx(8.0)
 
 
 def test_a_record_of_more_repeats_is_kept(
@@ -230,6 +247,8 @@ def test_progress_is_read_from_the_log(tmp_path: Path) -> None:
         (["--check", "--render"], "not allowed with"),
         (["--import=nowhere"], "nowhere holds no run"),
         (["--import="], "--import=: the folders"),
+        (["--import=run,,other"], "--import=run,,other: the folders"),
+        (["--render", "--field="], "--render takes no --field"),
         (["--import=run", "--seeds=2"], "--import takes no --seeds"),
         (["--check", "--seeds=2"], "--check takes no --seeds"),
         (["gcn_cora", "--render"], "--render takes no NAME"),
@@ -264,6 +283,20 @@ def test_a_record_of_fewer_members_can_be_imported_and_is_not_judged(
     assert record["resolved"]["train"]["ensemble"] == 10
     assert record["verdict"]["word"] == "NOT JUDGED"
     assert "10 of at least 20 repeats" in record["verdict"]["sentence"]
+
+
+def test_the_printed_table_has_the_number_of_the_protocol_beside_it() -> None:
+    flattering = row("vision/chosen", (0.9, 0.91))
+    harder = row("vision/chosen:validated", (0.8, 0.81))
+    found = reproduce.table([reproduce.Outcome(flattering)], [flattering, harder])
+    (cell,) = found.columns[3].cells
+    assert "90.50 %" in str(cell) and "validated 80.50 %" in str(cell)
+
+
+def test_curves_of_other_steps_are_not_joined() -> None:
+    old = {"loss": {"train": [[20, 1.0, None], [40, 0.5, None], [60, 0.4, None]]}}
+    new = {"loss": {"train": [[13, 1.0, None], [40, 0.7, None], [67, 0.4, None]]}}
+    assert joining._curves(old, new, (1, 1)) == {}
 
 
 def test_budgets() -> None:
