@@ -44,7 +44,7 @@ def build(
     def run(compiled: Any, state: TrainState) -> Report:
         parts, count = [], 0
         for _, batch, key in each_batch(compiled, state, pipeline):
-            arrays = compiled.explain(state, batch, key)
+            arrays = compiled.explain(state, batch, key, "embedding")
             if "embedding" not in arrays or "label" not in batch:
                 return Report()
             read = {name: batch[name] for name in ("label", "mask")}

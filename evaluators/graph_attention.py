@@ -17,7 +17,7 @@ from training.compiled import evaluation_key
 from training.config import bounded
 from training.contracts import Algorithm, Pipeline, Report, TrainState
 from training.figures import Graph
-from training.mesh import reader
+from training.mesh import batch_parts, reader
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ def build(
         )
         centre, size = _centre(compiled, local, members)
         nodes = neighbourhood(centre, edges, min(config.nodes, size))
-        batch = compiled.put(_asking(local, nodes, size, compiled.mesh))
-        arrays = compiled.explain(state, batch, evaluation_key(state, "evaluate", 0))
+        batch = compiled.put(_asking(local, nodes, compiled.mesh))
+        key = evaluation_key(state, "evaluate", 0)
+        arrays = compiled.explain(state, batch, key, "attention")
         if "attention" not in arrays:
             return Report()
         found = unpadded({"weights": arrays["attention"]}, {"mask": batch["mask"]}, members)[0]
@@ -124,17 +125,18 @@ def _centre(compiled: Any, local: dict[str, np.ndarray], members: int) -> tuple[
     return int(nodes[0]), whole["mask"].shape[-1]
 
 
-def _asking(
-    local: dict[str, np.ndarray], nodes: np.ndarray, size: int, mesh: Any
-) -> dict[str, np.ndarray]:
-    """This process's part of the batch with `nodes` in the place of the split's."""
+def _asking(local: dict[str, np.ndarray], nodes: np.ndarray, mesh: Any) -> dict[str, np.ndarray]:
+    """This process's part of a batch of `nodes` in the place of the split's.
+
+    It has no more rows than the mesh needs: each is as wide as the graph, for every member.
+    """
     index, count = reader(mesh)
-    rows = np.array_split(np.arange(size), count)[index]
+    parts = batch_parts(mesh)
+    rows = np.array_split(np.arange(-(-len(nodes) // parts) * parts), count)[index]
     mask = rows < len(nodes)
     wanted = np.where(mask, nodes[np.minimum(rows, len(nodes) - 1)], nodes[0]).astype(np.int32)
     own = local["mask"].shape[:-1]
     return {
-        **local,
         "node": np.broadcast_to(wanted, (*own, len(rows))).copy(),
         "mask": np.broadcast_to(mask, (*own, len(rows))).copy(),
     }

@@ -234,10 +234,16 @@ class Compiled:
         """`algorithm.predict` on one batch."""
         return self._call("predict", state, batch, key)
 
-    def explain(self, state: TrainState, batch: Batch, key: jax.Array) -> dict[str, Any]:
-        """`algorithm.explain` on one batch; {} where the algorithm has none."""
+    def explain(
+        self, state: TrainState, batch: Batch, key: jax.Array, only: str = ""
+    ) -> dict[str, Any]:
+        """`algorithm.explain` on one batch; {} where the algorithm has none.
+
+        Args:
+          only: the one array that is asked for, "" for all: others may not fit the memory.
+        """
         explains = hasattr(self.algorithm, "explain")
-        return self._call("explain", state, batch, key) if explains else {}
+        return self._call("explain", state, batch, key, only=only) if explains else {}
 
     def generate(
         self, state: TrainState, batch: Batch, key: jax.Array, **options: Any
@@ -272,10 +278,15 @@ class Compiled:
         def jitted(name: str) -> Any:
             method = getattr(self.algorithm, name)
             outputs = self.replicated if name == "evaluate" else None
+
+            def run(state: Any, batch: Any, constant: Any, key: Any, options: Any) -> Any:
+                chosen = dict(options)
+                only = chosen.pop("only", "")
+                found = method(state, {**batch, **constant}, key, **chosen)
+                return {k: v for k, v in found.items() if k == only} if only else found
+
             return jax.jit(
-                lambda state, batch, constant, key, options: method(
-                    state, {**batch, **constant}, key, **dict(options)
-                ),
+                run,
                 static_argnums=4,
                 out_shardings=outputs,
                 compiler_options=meshes.compiler_options(self.mesh),

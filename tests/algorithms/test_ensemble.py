@@ -1,5 +1,6 @@
 """N members at once are N separate runs, in all three ways, and stop one by one."""
 
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -10,6 +11,9 @@ import pytest
 from algorithms import ensemble
 from tests.toys import acting, members, two_networks
 from tests.toys.learning import stacked, update_batches
+from training import mesh
+from training.compiled import Compiled
+from training.config import Mesh, Train
 from training.contracts import ConfigError
 from training.stopping import Select, Stopping
 from training.stopping import build as build_rule
@@ -220,3 +224,32 @@ def test_an_ensemble_of_ensembles_and_a_member_that_is_not_there_are_errors():
     state = algorithm.init(jax.random.key(0), next(pipeline.batches(0)))
     with pytest.raises(ValueError, match="from 0 to 1, not 2"):
         algorithm.member(state, 2)
+
+
+def test_of_what_is_explained_one_array_can_be_asked_for() -> None:
+    """Of a hundred members of GAT, the attention alone is 20 GB; a scatter does not need it."""
+
+    class Saying(members.Classification):
+        def explain(self, params, mutable, batch, key):
+            found = super().explain(params, mutable, batch, key)
+            return found | {"wide": jnp.einsum("bi,cj->bcij", batch["input"], batch["input"])}
+
+    algorithm, pipeline = members.build(3, "loop")
+    algorithm = replace(algorithm, algorithm=replace(algorithm.algorithm, task=Saying()))
+    compiled = Compiled(algorithm, pipeline, mesh.make(Mesh()), Train())
+    state = compiled.init(0)
+    batch = compiled.put(next(members.held_out().batches(0)))
+    whole = compiled.explain(state, batch, KEY)
+    assert set(whole) == {"slope", "wide"}
+    one = compiled.explain(state, batch, KEY, "slope")
+    assert set(one) == {"slope"}
+    np.testing.assert_array_equal(one["slope"], whole["slope"])
+    function = compiled._functions["explain"]
+    programs = [
+        function.lower(state, batch, compiled.constant, KEY, (("only", only),)).compile()
+        for only in ("", "slope")
+    ]
+    sizes = [p.memory_analysis() for p in programs]
+    wide = np.asarray(whole["wide"]).nbytes
+    assert sizes[0].output_size_in_bytes >= wide > 4 * sizes[1].output_size_in_bytes
+    assert sizes[1].temp_size_in_bytes < wide / 2

@@ -40,7 +40,10 @@ class Compiled:
         many = members > 1 and not own
         return {k: np.stack([v] * members) if many else v for k, v in found.items()}
 
-    explain = predict
+    def explain(
+        self, state: Any, batch: dict[str, Any], key: jax.Array, only: str = ""
+    ) -> dict[str, Any]:
+        return {k: v for k, v in self.predict(state, batch, key).items() if only in ("", k)}
 
 
 def run(module: Any, arrays: dict[str, np.ndarray], size: int, members: int = 1) -> Any:
@@ -164,6 +167,18 @@ def test_attention_is_drawn_on_the_edges_of_the_neighbourhood() -> None:
     found = {tuple(e): w for e, w in zip(figure.edges.tolist(), figure.weights, strict=True)}
     # Node 1 gives node 2 .4, which gives .3 back; node 0 gives node 1 .8.
     assert found == {(0, 1): pytest.approx(0.5), (0, 2): pytest.approx(1.0)}
+
+
+def test_attention_is_asked_of_no_more_nodes_than_are_drawn_and_the_mesh_needs():
+    """A row is as wide as the graph: those of a whole split would be gigabytes."""
+    local = {"node": np.arange(1000), "label": np.zeros(1000), "mask": np.ones(1000, bool)}
+    grid = SimpleNamespace(shape={"data": 4, "fsdp": 2})
+    batch = graph_attention._asking(local, np.array([7, 3, 5]), grid)
+    assert set(batch) == {"node", "mask"}
+    np.testing.assert_array_equal(batch["node"][:3], [7, 3, 5])
+    np.testing.assert_array_equal(batch["mask"], np.arange(8) < 3)
+    own = {"node": np.zeros((2, 50)), "mask": np.ones((2, 50), bool)}
+    assert graph_attention._asking(own, np.array([1]), grid)["node"].shape == (2, 8)
 
 
 @pytest.mark.parametrize("smiles", ["CC(N)=O", "OCc1ccccc1", "C[N+](C)(C)C"])
