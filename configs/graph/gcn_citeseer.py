@@ -5,9 +5,7 @@
 
 Expected: 70.3 % test accuracy, the mean of 100 initialisations, which are 100 members here, each
 with its own stopping: at most 200 epochs, until the validation loss exceeds the mean of the last
-10; the last weights are tested. --config.train.ensemble=1 trains one. Measured twice by 100: 70.41
-and 70.74 %. One of the 200 stopped at 34 %, since its validation loss rose where the rule first
-looks at it; the interval of its hundred, which it widens to .75, was SHORT by .13 points.
+10; the last weights are tested. --config.train.ensemble=1 trains one.
 """
 
 from ml_collections import ConfigDict
@@ -17,4 +15,10 @@ from configs.common import citation
 
 def get_config() -> ConfigDict:
     """The values; the command line may change each of them."""
-    return ConfigDict(citation.gcn("citeseer", baseline=0.703))
+    config = ConfigDict(citation.gcn("citeseer", baseline=0.703))
+    config.baseline.short = (
+        "The mean is above the number. One of 100 members stops at 34 %: its validation loss rises "
+        "in the first epochs, where the rule looks at it; that one widens the interval to 0.75. "
+        "Tried: another hundred (--config.train.seed=1), 70.74 % (70.60 to 70.89)."
+    )
+    return config
