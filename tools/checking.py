@@ -7,7 +7,7 @@ the record's is named too: its number would be of something else.
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ from training.contracts import ConfigError, InterruptedRunError, PreemptedError,
 
 SECONDS = 300.0
 MEMBERS = 10
-BUDGET = ": see --budget"
 
 
 def check(rows: Sequence[Row], budget: float, named: bool = False) -> int:
@@ -37,11 +36,12 @@ def check(rows: Sequence[Row], budget: float, named: bool = False) -> int:
         if reason := uncheckable(row):
             left_out[row.spec] = reason
         elif spent + cost(row) > budget:
-            left_out[row.spec] = f"takes about {wording.duration(cost(row))}{BUDGET}"
+            left_out[row.spec] = "takes longer than is left: see --budget"
         else:
             chosen.append(row)
             spent += cost(row)
-    told = left_out if named else _counted(left_out)
+    counted = {f"{n} rows": reason for reason, n in Counter(left_out.values()).items()}
+    told = left_out if named else counted
     if not chosen:
         why = "; ".join(f"{spec} {reason}" for spec, reason in told.items())
         raise ConfigError(f"nothing to rerun in {budget:.0f} s: {why}")
@@ -57,13 +57,6 @@ def check(rows: Sequence[Row], budget: float, named: bool = False) -> int:
             bar.row_done()
     print(f"{len(chosen) - failed} of {len(chosen)} rows agree with their records")
     return VerdictError.code if failed else 0
-
-
-def _counted(left_out: Mapping[str, str]) -> dict[str, str]:
-    """{"3 rows": reason} of the rows that share one, those that are too dear in one."""
-    short = ("too dear" + BUDGET if r.endswith(BUDGET) else r for r in left_out.values())
-    kinds = Counter(short)
-    return {f"{n} rows": reason for reason, n in kinds.items()}
 
 
 def repeats(row: Row) -> int:

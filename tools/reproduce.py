@@ -88,12 +88,13 @@ def run(argv: Sequence[str]) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Raises ConfigError for what one of the three actions would not look at."""
-    ignored = {"--render": ("names", "field", "seeds", "budget"), "--check": ("seeds",)}
-    ignored["--import"] = ("seeds", "budget")
-    for action, others in ignored.items():
-        chosen = getattr(arguments, action.removeprefix("--").replace("import", "imported"))
+    for action, chosen, others in (
+        ("--render", arguments.render, ("names", "field", "seeds", "budget")),
+        ("--check", arguments.check, ("seeds",)),
+        ("--import", arguments.imported is not None, ("seeds", "budget")),
+    ):
         given = [name for name in others if getattr(arguments, name) not in (None, [])]
-        if chosen not in (None, False) and given:
+        if chosen and given:
             what = "NAME" if given[0] == "names" else f"--{given[0]}"
             raise ConfigError(f"{action} takes no {what}")
     if arguments.imported is not None and not all(map(str.strip, arguments.imported.split(","))):

@@ -19,7 +19,6 @@ from typing import Any
 
 from tools import find, launching, leash, resolve
 from tools.outcomes import MEMBERS, Row
-from training import verdict
 from training.contracts import InterruptedRunError, PreemptedError
 from training.progress import Terminal
 
@@ -67,7 +66,7 @@ def runs(row: Row, seeds: int | None, root: Path | None = None) -> list[Run]:
     if row.values["train"]["ensemble"] > 1:
         members = [] if seeds is None else [f"{MEMBERS}={seeds}"]
         return [_run(row, members, root)]
-    count = seeds or verdict.repeats_needed(row.baseline)
+    count = seeds or row.planned
     return [_run(row, [f"train.seed={seed}"], root) for seed in range(count)]
 
 

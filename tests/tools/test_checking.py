@@ -73,7 +73,7 @@ def test_what_is_named_and_cannot_be_checked_is_told(
     assert reproduce.run(["--check", "same", "single", "dear", "--out=found"]) == 0
     said = capsys.readouterr().err
     assert "vision/single: left out, has a record of one value" in said
-    assert "vision/dear: left out, takes about" in said
+    assert "vision/dear: left out, takes longer than is left: see --budget" in said
     with pytest.raises(ConfigError, match="vision/single has a record of one value"):
         reproduce.run(["--check", "single", "--out=found"])
 
