@@ -33,8 +33,13 @@ def part(pipeline: Pipeline) -> Pipeline:
 
 
 def train(folder: Path) -> None:
-    """A toy; the last process alone is told to stop, while it reads batch 17."""
+    """A toy; the last process alone is told to stop, while it reads batch 17.
+
+    All stop together two seconds of steps later: a step takes a tenth of a second, however fast the
+    machine, so that these are steps of the run's sixty.
+    """
     algorithm, pipeline, held_out = runs.toy("supervised")
+    pipeline = runs.disturbed(pipeline, lambda number: time.sleep(0.1))
     if jax.process_index() == jax.process_count() - 1:
         pipeline = runs.disturbed(pipeline, runs.terminate_at(17))
     evaluator = standard.build(standard.Config(), algorithm, part(held_out), None)
