@@ -2,6 +2,8 @@
 
 from typing import Any
 
+LINES, LONGEST = 20_069, 36
+
 
 def gpt(
     *, width: int, depth: int, heads: int, dropout: float, block: int, batch: int, steps: int
@@ -39,4 +41,17 @@ def gpt(
             # Every matrix, those of tokens and positions too.
             "decay_paths": ("kernel$", "embedding$"),
         },
+    }
+
+
+def lines(batch_size: int, inverted: float) -> dict[str, Any]:
+    """The section `data` of lines, of which a share has two words inverted."""
+    return {
+        "pipeline": "texts",
+        "source": {"name": "tiny_shakespeare", "unit": "lines", "inverted": inverted},
+        "tokenizer": {"name": "wordpiece", "vocab_size": 1_000, "lowercase": True},
+        "batch_size": batch_size,
+        "eval_batch_size": 128,
+        "max_length": LONGEST,
+        "bucket_lengths": (16, 24),
     }

@@ -11,7 +11,7 @@ vocabulary of 4,000 trained on the same sentences.
 
 from ml_collections import ConfigDict
 
-from configs.common import sst2
+from configs.common import sst2, text_classes
 from configs.common.epochs import steps
 
 
@@ -21,11 +21,11 @@ def get_config() -> ConfigDict:
     epoch = steps(1, sst2.EXAMPLES, batch_size)
     return ConfigDict(
         {
-            "model": sst2.small_bert("mlm"),
+            "model": text_classes.small_bert("mlm", max_length=64),
             "data": sst2.data(sst2.PIECES, batch_size),
             "task": {"name": "masked_language_modelling"},
             "algorithm": {"name": "supervised"},
-            "optimizer": sst2.optimizer(1e-3, epoch),
+            "optimizer": text_classes.optimizer(1e-3, epoch),
             "evaluators": (
                 {"name": "standard", "split": "val", "every": 5 * epoch},
                 {"name": "standard", "split": "test"},

@@ -14,7 +14,7 @@ sentiment. The published weights of minilm_sst2 do.
 
 from ml_collections import ConfigDict
 
-from configs.common import sst2
+from configs.common import sst2, text_classes
 from configs.common.epochs import steps
 
 SCRATCH, MASKED = "scratch", "weights/bert_mlm_sst2"
@@ -28,14 +28,14 @@ def get_config(arg: str = SCRATCH) -> ConfigDict:
     more = {} if scratch else {"init_from": arg}
     return ConfigDict(
         {
-            "model": sst2.small_bert("classes"),
+            "model": text_classes.small_bert("classes", max_length=64),
             "data": sst2.data(sst2.PIECES, batch_size),
             "task": {"name": "sequence_classification"},
             "algorithm": {"name": "supervised"},
-            "optimizer": sst2.optimizer(3e-4, epoch),
-            "evaluators": sst2.evaluators(epoch),
-            "train": sst2.train(5 * epoch, epoch, **more),
-            "baseline": sst2.own(
+            "optimizer": text_classes.optimizer(3e-4, epoch),
+            "evaluators": text_classes.evaluators(epoch),
+            "train": text_classes.train(5 * epoch, epoch, **more),
+            "baseline": text_classes.own(
                 "6,920 sentences, the best of 5 epochs on dev",
                 beside=(MASKED,) if scratch else (),
             ),

@@ -8,7 +8,7 @@ Expected: at least 78 % on the 872 dev sentences, from the 6,920 labelled senten
 
 from ml_collections import ConfigDict
 
-from configs.common import sst2
+from configs.common import sst2, text_classes
 from configs.common.epochs import steps
 
 
@@ -29,8 +29,8 @@ def get_config() -> ConfigDict:
                 "weight_decay": 0.01,
                 "clip_norm": 1.0,
             },
-            "evaluators": sst2.evaluators(epoch),
-            "train": sst2.train(10 * epoch, epoch),
-            "baseline": sst2.own("6,920 sentences, the best of 10 epochs on dev"),
+            "evaluators": text_classes.evaluators(epoch),
+            "train": text_classes.train(10 * epoch, epoch),
+            "baseline": text_classes.own("6,920 sentences, the best of 10 epochs on dev"),
         }
     )

@@ -19,7 +19,7 @@ All is trained, unless paths are frozen: the layers below the last two, or all b
 
 from ml_collections import ConfigDict
 
-from configs.common import sst2
+from configs.common import sst2, text_classes
 from configs.common.epochs import steps
 
 SCRATCH = "scratch"
@@ -53,10 +53,12 @@ def get_config(arg: str = "weights/minilm") -> ConfigDict:
             "data": sst2.data(tokenizer, batch_size, max_length=72),
             "task": {"name": "sequence_classification"},
             "algorithm": {"name": "supervised"},
-            "optimizer": {**sst2.optimizer(1e-4, warmup_steps=60), "layer_decay": decay},
-            "evaluators": sst2.evaluators(epoch // 2, "text_attention"),
-            "train": sst2.train(3 * epoch, epoch // 2, **({} if scratch else {"init_from": arg})),
-            "baseline": sst2.own(
+            "optimizer": {**text_classes.optimizer(1e-4, warmup_steps=60), "layer_decay": decay},
+            "evaluators": text_classes.evaluators(epoch // 2, "text_attention"),
+            "train": text_classes.train(
+                3 * epoch, epoch // 2, **({} if scratch else {"init_from": arg})
+            ),
+            "baseline": text_classes.own(
                 "6,920 sentences, 3 epochs, the best on dev",
                 beside=() if scratch else (SCRATCH,),
             ),

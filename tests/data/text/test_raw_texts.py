@@ -41,6 +41,27 @@ def test_tiny_shakespeare():
     assert found.decode["tokens"](whole[:111540]) == text[1003854:]
 
 
+def test_lines_of_tiny_shakespeare():
+    """A masked language model and what is fine-tuned from it read the same pieces."""
+    kinds = [tiny_shakespeare.Config("lines", share) for share in (0.0, 0.5)]
+    whole, half = (tiny_shakespeare.build(kind) for kind in kinds)
+    splits = half.info.num_examples
+    counts = {split: np.bincount(half.texts(split).labels).tolist() for split in splits}
+    assert counts == {"train": [10035, 10034], "val": [1137, 1138], "test": [885, 884]}
+    assert half.texts("train").fields["text"][1] == (
+        "You are all resolved to rather die than to famish?"
+    )
+    config = texts.Config(max_length=36, tokenizer=Tokens("wordpiece", 1000, lowercase=True))
+    one, other = (
+        next(texts.build(config, source, "train", train=True, seed=0).batches(0))
+        for source in (whole, half)
+    )
+    same = other["label"] == 0
+    np.testing.assert_array_equal(one["tokens"][same], other["tokens"][same])
+    assert (one["tokens"][~same] != other["tokens"][~same]).any(axis=1).all()
+    np.testing.assert_array_equal(np.sort(one["tokens"]), np.sort(other["tokens"]))
+
+
 def test_sst2():
     source = sst2.build(sst2.Config())
     counts = {split: np.bincount(source.texts(split).labels).tolist() for split in sst2.COUNTS}

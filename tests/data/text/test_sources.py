@@ -13,7 +13,7 @@ from tensorflow_datasets.core.download import checksums
 from data import raw
 from data.pipelines import blocks, texts
 from data.raw import RawFile
-from data.sources import addition, glue, imdb, multi30k, sst2, text_folder
+from data.sources import addition, glue, imdb, multi30k, sst2, text_folder, tiny_shakespeare
 from data.sources.common import builders, text_files
 from data.text.tokenizers import Config as Tokens
 from training.contracts import ConfigError, DataError
@@ -218,6 +218,32 @@ def test_addition_is_right_and_every_pair_in_one_split():
     ):
         with pytest.raises(ConfigError, match=said):
             addition.build(config)
+
+
+def test_lines_have_two_words_inverted_or_none():
+    """Two neighbours that differ change places, nothing else does, and punctuation stays."""
+    rng = np.random.default_rng(0)
+    lines = [" ".join(f"{w}{chr(97 + i % 26)}," for w in "abcde") for i in range(100)]
+    short, alike = ["one two three"] * 9, ["Howl, howl, howl, howl!"] * 9
+    found = tiny_shakespeare.shifted([*short, *lines, *alike], 0.3, rng)
+    assert found.labels.sum() == 30 and len(found.fields["text"]) == 100
+    places = set()
+    for line, text, label in zip(lines, found.fields["text"], found.labels, strict=True):
+        differ = [i for i in range(5) if line.split()[i] != text.split()[i]]
+        assert len(differ) == 2 * label and sorted(text.split()) == sorted(line.split())
+        if label:
+            assert differ[1] == differ[0] + 1
+            places.add(differ[0])
+    assert places == {0, 1, 2, 3}
+    text = tiny_shakespeare.shifted(["Hear, o hear, me"], 1.0, rng).fields["text"][0]
+    assert text in ("o, Hear hear, me", "Hear, hear o, me", "Hear, o me, hear")
+    for config, said in (
+        (tiny_shakespeare.Config("line"), "data.source.unit is 'line'.*lines"),
+        (tiny_shakespeare.Config("lines", 1.5), "data.source.inverted is 1.5: expected 0 to 1"),
+        (tiny_shakespeare.Config(inverted=0), "data.source.inverted is for .*unit=lines"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            tiny_shakespeare.build(config)
 
 
 def test_files_of_published_texts_that_are_wrong(tmp_path, monkeypatch):
