@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +100,7 @@ def read(root: Path, reading: Reading, stamped: str) -> Content:
     if reading.document != "whole":
         parts = _drawn(parts, reading, root)
     names = _class_names(parts, reading)
-    splits = {name: _texts(parts[name], names, reading, root) for name in SPLITS if name in parts}
+    splits = {name: _texts(parts[name], names, reading) for name in SPLITS if name in parts}
     return Content(names, splits)
 
 
@@ -132,11 +131,40 @@ def _part(place: Path, reading: Reading) -> _Part:
     named = {name: dict(reading.columns).get(name, name) for name in wanted}
     columns: dict[str, list[str]] = {name: [] for name in wanted}
     for path in tables:
-        found_columns = text_files.columns(path, list(named.values()))
+        found_columns, ends = text_files.columns(path, list(named.values()))
         for name, column in named.items():
             columns[name] += found_columns[column]
+        _check_rows(path, ends, {k: found_columns[v] for k, v in named.items()}, reading)
     labels = columns.pop("label", ())
     return _without_empty(place, _Part(columns, labels), reading.form)
+
+
+def _check_rows(
+    path: Path, ends: Sequence[int], columns: Mapping[str, Sequence[str]], reading: Reading
+) -> None:
+    """Raises DataError for a row that is no example, and says where it stands.
+
+    A document may be empty: it is left out.
+    """
+    for i, end in enumerate(ends):
+        row = {name: column[i] for name, column in columns.items()}
+        where = f"text_folder: {path}, line {end}"
+        empty = [name for name, text in row.items() if not text.strip()]
+        if empty and reading.form != "documents":
+            raise DataError(f"{where}: {empty[0]!r} is empty: fill it, or remove the row")
+        if reading.numbers and not _finite(row["label"]):
+            raise DataError(f"{where}: the label is {row['label']!r}, no number")
+        if reading.form == "tags" and len(row["text"].split()) != len(row["tags"].split()):
+            words, tags = (len(row[name].split()) for name in ("text", "tags"))
+            raise DataError(f"{where}: {words} words and {tags} tags")
+
+
+def _finite(label: str) -> bool:
+    """Whether it is a number that float32 has."""
+    try:
+        return abs(float(label)) <= float(np.finfo(np.float32).max)
+    except ValueError:
+        return False
 
 
 def _documents(paths: Sequence[Path], document: str) -> _Part:
@@ -213,26 +241,15 @@ def _class_names(parts: Mapping[str, _Part], reading: Reading) -> tuple[str, ...
         found = {label for part in parts.values() for label in part.labels}
     else:
         return ()
-    if len(found) < 2 or "" in found:
-        what = "an example without a label" if "" in found else f"the labels {sorted(found)}"
-        raise DataError(
-            f"text_folder: {what}: there must be two classes at least, and a label each"
-        )
+    if len(found) < 2:
+        raise DataError(f"text_folder: the labels are {sorted(found)}: there must be two at least")
     return tuple(sorted(found))
 
 
-def _texts(part: _Part, names: tuple[str, ...], reading: Reading, root: Path) -> Texts:
+def _texts(part: _Part, names: tuple[str, ...], reading: Reading) -> Texts:
     if not reading.labelled:
         return Texts(part.fields)
     if not reading.numbers:
         places = {name: i for i, name in enumerate(names)}
         return Texts(part.fields, np.array([places[label] for label in part.labels], np.int32))
-    numbers = []
-    for row, label in enumerate(part.labels):
-        try:
-            numbers.append(float(label))
-        except ValueError:
-            numbers.append(math.nan)
-        if not math.isfinite(numbers[-1]):
-            raise DataError(f"text_folder: {root}: the label of row {row} is {label!r}, no number")
-    return Texts(part.fields, np.array(numbers, np.float32))
+    return Texts(part.fields, np.array([float(label) for label in part.labels], np.float32))

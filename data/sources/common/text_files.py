@@ -44,10 +44,10 @@ def lines(path: Path, count: int = 0) -> list[str]:
     return found
 
 
-def columns(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
-    """The named columns of a .csv or .tsv file whose first line names them.
+def columns(path: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[int]]:
+    """(the named columns, the line where each row ends) of a .csv or .tsv that begins with names.
 
-    Raises DataError for a missing column, a row that is too short, and a table that is empty.
+    Raises DataError for a missing column, a row of another length, and a table that is empty.
     """
     text = read(path)
     csv.field_size_limit(_LONGEST_FIELD)
@@ -62,18 +62,22 @@ def columns(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
             raise DataError(f"{path} has no column {name!r}: it has {', '.join(header) or 'none'}")
     places = {name: header.index(name) for name in names}
     found: dict[str, list[str]] = {name: [] for name in names}
+    ends: list[int] = []
     try:
         for row in reader:
             if not row:
                 continue
-            if len(row) <= max(places.values()):
+            if len(row) != len(header):
+                quote = "; quote a text that holds a comma" if len(row) > len(header) else ""
                 raise DataError(
                     f"{path}, line {reader.line_num}: {len(row)} columns, not {len(header)}"
+                    + (quote if reader.dialect.delimiter == "," else "")
                 )
+            ends.append(reader.line_num)
             for name, place in places.items():
                 found[name].append(row[place])
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from error
     if not found[names[0]]:
         raise DataError(f"{path} holds no rows")
-    return found
+    return found, ends

@@ -124,14 +124,24 @@ def test_tables_of_pairs_tags_and_translations(tmp_path):
         ({"a.txt": "one"}, {"form": "text"}, "is in no folder of a class"),
         ({"c/a.txt": "x", "d/b.txt": " "}, {"form": "text"}, "b.txt is empty, and has a label"),
         ({"c/a.txt": "x", "c/b.txt": "y"}, {"form": "text", "test_fraction": 0.5,
-          "val_fraction": 0.0}, r"the labels \['c'\]: there must be two"),
+          "val_fraction": 0.0}, r"the labels \['c'\]: there must be two at least"),
         ({"a.txt": "x"}, {"form": "pair"}, "is read from a table"),
         ({"a.csv": "text,label\nx,1\n"}, {"form": "pair"},
          r"a\.csv has no column 'pair': it has text, label"),
         ({"a.csv": "text,label\nx\n"}, {"form": "text"}, r"a\.csv, line 2: 1 columns, not 2"),
+        ({"a.csv": 'text,label\n"x\ny",1\na,b,c\n'}, {"form": "text"},
+         r"a\.csv, line 4: 3 columns, not 2; quote a text that holds a comma"),
+        ({"a.tsv": "text\tlabel\na\tb\tc\n"}, {"form": "text"}, "line 2: 3 columns, not 2$"),
+        ({"a.csv": "text,label\nx,1\n ,2\n"}, {"form": "text"}, "line 3: 'text' is empty: fill"),
+        ({"a.csv": "text,label\nx,1\ny,\n"}, {"form": "text"}, "line 3: 'label' is empty"),
+        ({"a.csv": "text,pair,label\nx,,1\n"}, {"form": "pair"}, "line 2: 'pair' is empty"),
+        ({"a.csv": "source,target\nx, \n"}, {"form": "translation"}, "line 2: 'target' is empty"),
+        ({"a.csv": "text,tags\na b c,X Y\n"}, {"form": "tags"}, "line 2: 3 words and 2 tags"),
         ({"a.csv": "text,label\n"}, {"form": "text"}, "holds no rows"),
         ({"a.csv": "text,label\nx,3\ny,z\n"}, {"form": "text", "numbers": True,
-          "test_fraction": 0.5, "val_fraction": 0.0}, "is 'z', no number"),
+          "test_fraction": 0.5, "val_fraction": 0.0}, "csv, line 3: the label is 'z', no number"),
+        *(({"a.csv": f"text,label\nx,{label}\n"}, {"form": "text", "numbers": True},
+           f"line 2: the label is '{label}', no number") for label in ("nan", "inf", "1e39")),
         ({"a.csv.gz": b"no gzip"}, {"form": "text"}, "cannot be read"),
     ],
 )  # fmt: skip
@@ -139,15 +149,6 @@ def test_a_folder_that_is_not_as_it_should_be(tmp_path, files, options, said):
     (tmp_path / "set").mkdir()
     with pytest.raises(DataError, match=said):
         own(write(tmp_path / "set", files), **options)
-
-
-def test_tags_that_do_not_fit_their_words(tmp_path):
-    table = "text,tags\n" + "a b,X Y\n" * 9 + "a b c,X Y\n"
-    source = own(write(tmp_path, {"a.csv": table}) / "a.csv", form="tags", val_fraction=0.0)
-    config = texts.Config(tokenizer=Tokens("words", 99), splits={"train": "train", "test": "test"})
-    with pytest.raises(DataError, match="has 3 words and 2 tags: 'a b c'"):
-        for split in ("train", "test"):
-            texts.build(config, source, split, train=False, seed=0)
 
 
 @pytest.mark.parametrize(
