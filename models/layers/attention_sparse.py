@@ -104,8 +104,8 @@ def check_pattern(pattern: Pattern) -> None:
     if isinstance(pattern, Window):
         if pattern.width < 1:
             raise ValueError(f"window={pattern.width}: expected at least 1")
-    elif pattern.block < 1 or pattern.window_blocks % 2 == 0:
-        raise ValueError(f"{pattern}: expected blocks of tokens and an odd number in the window")
+    elif pattern.block < 1 or pattern.window_blocks < 1 or pattern.window_blocks % 2 == 0:
+        raise ValueError(f"{pattern}: expected blocks of tokens and 1, 3, 5, ... in the window")
 
 
 def pattern_mask(

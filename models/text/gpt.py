@@ -36,7 +36,12 @@ from models.layers.transformer import Block
 from models.text.common.sizes import check_choice, longest, vocabulary
 
 POSITIONS = ("learned", "sinusoidal", "rotary", "alibi", "relative")
-PATTERNS = ("full", "window", "bigbird")
+PATTERNS: dict[str, tuple[str, ...]] = {
+    "full": (),
+    "window": ("window",),
+    "bigbird": ("block_size", "global_blocks", "window_blocks", "random_blocks"),
+}
+"""What attention sees, with the fields that say more of it."""
 _STD, _EPSILON = 0.02, 1e-5
 
 
@@ -244,19 +249,28 @@ class GPT(nn.Module):
 
 def build(config: Config, info: Any) -> GPT:
     """The model of the data's vocabulary; ValueError for a value that no field accepts."""
-    check_choice(config, positions=POSITIONS, pattern=PATTERNS)
+    check_choice(config, positions=POSITIONS, pattern=tuple(PATTERNS))
     check_sizes(config, "width", "heads", "kv_heads", "mlp_width")
     check_sizes(config, "depth", "global_blocks", "random_blocks", least=0)
     check_rates(config, "dropout_rate", "attention_dropout_rate")
     check_kernel(config.attention_kernel)
     compute_dtype(config.dtype)
-    pattern: Pattern | None = None
-    if config.pattern == "window":
-        pattern = Window(config.window)
-    elif config.pattern == "bigbird":
-        pattern = BigBird(
-            config.block_size, config.global_blocks, config.window_blocks, config.random_blocks
-        )
-    if pattern is not None:
-        check_pattern(pattern)
+    pattern = _pattern(config)
     return GPT(config, vocabulary(info), longest(config.max_length, info), pattern)
+
+
+def _pattern(config: Config) -> Pattern | None:
+    """What attention sees; ValueError for sizes that are none, or of another pattern."""
+    for name, fields in PATTERNS.items():
+        for field in fields if name != config.pattern else ():
+            if getattr(config, field) != getattr(Config, field):
+                raise ValueError(
+                    f"model.{field}={getattr(config, field)} does nothing: it is for "
+                    f"model.pattern={name}, and that is {config.pattern}"
+                )
+    if config.pattern == "full":
+        return None
+    values = [getattr(config, field) for field in PATTERNS[config.pattern]]
+    pattern: Pattern = Window(*values) if config.pattern == "window" else BigBird(*values)
+    check_pattern(pattern)
+    return pattern

@@ -126,7 +126,7 @@ OTHER: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "mlp_width": (40, {}),
         "max_length": (16, {}),
         "positions": ("rotary", {}),
-        "pattern": ("window", {"window": 4}),
+        "pattern": ("window", {}),
         "window": (3, {"pattern": "window"}),
         "block_size": (4, {"pattern": "bigbird"}),
         "global_blocks": (0, _BLOCKS),

@@ -161,5 +161,6 @@ def test_what_a_pattern_cannot_take_is_said(options: dict, message: str) -> None
 def test_sizes_that_are_no_patterns_are_refused() -> None:
     with pytest.raises(ValueError, match="window=0: expected at least 1"):
         check_pattern(Window(0))
-    with pytest.raises(ValueError, match="odd number in the window"):
-        check_pattern(BigBird(window_blocks=2))
+    for blocks in (2, 0, -1):
+        with pytest.raises(ValueError, match="1, 3, 5, ... in the window"):
+            check_pattern(BigBird(window_blocks=blocks))

@@ -16,9 +16,13 @@ from tests.models.texts import INFO, close
 from training.contracts import Info
 
 SMALL = gpt.Config(
-    width=16, depth=2, heads=4, mlp_width=24, max_length=24, window=4, block_size=2,
-    global_blocks=1, window_blocks=1, random_blocks=1,
+    width=16, depth=2, heads=4, mlp_width=24, max_length=24,
 )  # fmt: skip
+SIZES = {
+    "full": {},
+    "window": {"window": 4},
+    "bigbird": {"block_size": 2, "global_blocks": 1, "window_blocks": 1, "random_blocks": 1},
+}
 TOKENS = texts.tokens()
 # All positions, and all patterns; biases by distance go another way in a pattern.
 KINDS = [(p, "full") for p in gpt.POSITIONS] + [
@@ -27,7 +31,8 @@ KINDS = [(p, "full") for p in gpt.POSITIONS] + [
 
 
 def model(**changes) -> gpt.GPT:
-    return gpt.build(dataclasses.replace(SMALL, **changes), INFO)
+    sizes = SIZES.get(changes.get("pattern", "full"), {})
+    return gpt.build(dataclasses.replace(SMALL, **sizes | changes), INFO)
 
 
 @cache
@@ -332,3 +337,9 @@ def test_what_the_data_does_not_say_is_asked_for() -> None:
     with pytest.raises(ValueError, match="its vocab_size is 0"):
         gpt.build(gpt.Config(), Info({}, max_length=5))
     assert gpt.build(gpt.Config(), INFO).max_length == 32
+
+
+@pytest.mark.parametrize(("field", "pattern"), [("window", "full"), ("block_size", "window")])
+def test_sizes_of_another_pattern_do_nothing_and_are_refused(field: str, pattern: str) -> None:
+    with pytest.raises(ValueError, match=f"model.{field}=7 does nothing.* and that is {pattern}"):
+        model(pattern=pattern, **{field: 7})

@@ -124,7 +124,7 @@ def test_tables_of_pairs_tags_and_translations(tmp_path):
         ({"a.txt": "one"}, {"form": "text"}, "is in no folder of a class"),
         ({"c/a.txt": "x", "d/b.txt": " "}, {"form": "text"}, "b.txt is empty, and has a label"),
         ({"c/a.txt": "x", "c/b.txt": "y"}, {"form": "text", "test_fraction": 0.5,
-          "val_fraction": 0.0}, r"the labels \['c'\]: there must be two at least"),
+          "val_fraction": 0.0}, r"the labels are \['c'\]: there must be two at least"),
         ({"a.txt": "x"}, {"form": "pair"}, "is read from a table"),
         ({"a.csv": "text,label\nx,1\n"}, {"form": "pair"},
          r"a\.csv has no column 'pair': it has text, label"),
