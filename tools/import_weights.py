@@ -27,7 +27,7 @@ from tools import command_line, weights
 from tools.weights.common import files, mapping, options, summary
 from training import selection
 from training.checkpoint import Checkpoints, RunState
-from training.contracts import ConfigError, TrainState
+from training.contracts import ConfigError, DataError, TrainState
 from training.files import in_bucket
 from training.folder import write_json
 from training.progress import setup_logging
@@ -81,6 +81,11 @@ def convert(
     family = weights.family(asked or config.get("model_type"), where)
     section = options.section_of(family, config)
     info, image = options.info_of(config), options.image_of(family, config)
+    if section["depth"] > len(published.tensors):
+        raise DataError(
+            f"config.json: {section['depth']} layers, and the file has {len(published.tensors)} "
+            "tensors in all"
+        )
     own, body = (
         mapping.shapes_of(family, values, info, image)
         for values in (section, {**section, **family.body})

