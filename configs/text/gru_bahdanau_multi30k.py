@@ -47,7 +47,7 @@ def get_config(arg: str = "full") -> ConfigDict:
                 "dropout_rate": 0.5 if full else 0.2,
             },
             # Fewer programs to compile, where compiling is a good part of the whole.
-            "data": multi30k.data() if full else multi30k.data((16, 24, 32)),
+            "data": multi30k.data() if full else multi30k.data((16, 24, 32), mixed=False),
             "task": {
                 "name": "sequence_to_sequence",
                 "max_length": 50,

@@ -46,6 +46,8 @@ class Config:
       max_length: tokens of the longest row, special ones included.
       max_target_length: of a translation's target; 0 for max_length.
       bucket_lengths: shorter rows, rising, for batches of texts that fit them; () for one length.
+      mixed: training batches hold texts of any lengths, in rows of the first of these that fits the
+        longest; else texts that fit the same one.
       packing: documents share rows of max_length, as many as fit (in training).
       too_long: "refuse" a longer text, or "truncate" it; how many are is said once.
       form: "documents" learns labelled texts as a language; "" takes the source's own form.
@@ -60,6 +62,7 @@ class Config:
     max_length: int = 128
     max_target_length: int = 0
     bucket_lengths: tuple[int, ...] = ()
+    mixed: bool = False
     packing: bool = False
     too_long: str = "refuse"
     form: str = ""
@@ -72,8 +75,8 @@ class Config:
 
 # A made-up text may be longer than a row; it is cut.
 TINY: dict[str, object] = {
-    "max_length": 32, "max_target_length": 0, "bucket_lengths": (), "eval_batch_size": 0,
-    "too_long": "truncate",
+    "max_length": 32, "max_target_length": 0, "bucket_lengths": (), "mixed": False,
+    "eval_batch_size": 0, "too_long": "truncate",
 }  # fmt: skip
 
 
@@ -110,7 +113,8 @@ def build(
     process = this_process(process_index, process_count)
     bounds = tuple(sorted({*config.bucket_lengths, config.max_length}))
     packed = config.packing and train
-    batching = Batching(maker, examples, bounds, size, seed, train, packed, process)
+    mixed = config.mixed and train
+    batching = Batching(maker, examples, bounds, size, seed, train, packed, mixed, process)
     rows = batching.rows
 
     def batches(start: int = 0) -> Iterator[Arrays]:
@@ -193,6 +197,8 @@ def _check(config: Config, source: Source) -> str:
             "data.packing is True, which is for documents (data.form), in rows of data.max_length: "
             "leave data.bucket_lengths empty"
         )
+    if config.mixed and not lengths:
+        raise ConfigError("data.mixed is for data.bucket_lengths, and there are none")
     tokenizers.check(config.tokenizer)
     if form != "translation" and (config.source_tokenizer.name or config.max_target_length):
         raise ConfigError(

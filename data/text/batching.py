@@ -24,6 +24,7 @@ class Batching:
       seed: of the order in training.
       train: endless and shuffled; else one pass, in order.
       packed: rows hold several documents.
+      mixed: of several bounds, each batch has any texts, in rows that fit its longest.
       process: (index, count).
     """
 
@@ -34,6 +35,7 @@ class Batching:
     seed: int
     train: bool
     packed: bool
+    mixed: bool
     process: tuple[int, int]
 
     @functools.cached_property
@@ -95,8 +97,9 @@ class Batching:
     @functools.cached_property
     def _buckets(self) -> Callable[[int], plans.Batches]:
         lengths = self.maker.lengths[self.examples]
-        return functools.lru_cache(maxsize=2)(
-            lambda epoch: plans.buckets(
-                lengths, self.bounds, self.size, self.seed, epoch, self.train
-            )
-        )
+
+        def plan(epoch: int) -> plans.Batches:
+            of = (lengths, self.bounds, self.size, self.seed, epoch)
+            return plans.mixed(*of) if self.mixed else plans.buckets(*of, self.train)
+
+        return functools.lru_cache(maxsize=2)(plan)

@@ -66,6 +66,20 @@ def buckets(
     return Batches(rows[mixed], kinds[mixed])
 
 
+def mixed(
+    lengths: np.ndarray, bounds: Sequence[int], batch_size: int, seed: int, epoch: int
+) -> Batches:
+    """Batches of any texts, in rows of the first of the rising `bounds` that fits the longest.
+
+    The last batch of an epoch may be partly padding.
+    """
+    order = np.random.default_rng((seed, epoch, _BUCKETS)).permutation(len(lengths))
+    rows = np.full((-(-len(order) // batch_size), batch_size), -1, np.int64)
+    rows.flat[: len(order)] = order
+    longest = np.where(rows < 0, 0, lengths[rows]).max(axis=1)
+    return Batches(rows, np.searchsorted(np.asarray(bounds), longest))
+
+
 @dataclass(frozen=True)
 class Packs:
     """Rows that hold several texts each.

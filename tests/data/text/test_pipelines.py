@@ -18,6 +18,7 @@ WORDS = Tokens("words", 80)
 KINDS: dict[str, tuple[Own, dict[str, Any]]] = {
     "text": (Own(), {}),
     "buckets": (Own(), {"bucket_lengths": (7, 10)}),
+    "mixed": (Own(), {"bucket_lengths": (7, 10), "mixed": True}),
     "pair": (Own(form="pair"), {"max_length": 32, "bucket_lengths": (12,)}),
     "tags": (Own(form="tags"), {}),
     "translation": (Own(form="translation"), {"bucket_lengths": (8,)}),

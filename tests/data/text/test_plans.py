@@ -29,6 +29,20 @@ def test_a_batch_holds_texts_of_its_bucket_and_an_epoch_each_once(
 
 
 @settings(deadline=None)
+@given(LENGTHS, st.integers(1, 9), st.integers(0, 5), st.integers(0, 3))
+def test_a_mixed_batch_has_rows_of_its_longest_text(lengths, size, seed, epoch):
+    plan = plans.mixed(lengths, BOUNDS, size, seed, epoch)
+    used = plan.rows[plan.rows >= 0]
+    assert sorted(used) == list(range(len(lengths))) and len(plan) == -(-len(lengths) // size)
+    for rows, bucket in zip(plan.rows, plan.bucket, strict=True):
+        longest = lengths[rows[rows >= 0]].max()
+        assert longest <= BOUNDS[bucket] and (bucket == 0 or longest > BOUNDS[bucket - 1])
+    # The texts of a batch do not depend on how long they are.
+    other = plans.mixed(np.roll(lengths, 1), BOUNDS, size, seed, epoch)
+    assert np.array_equal(plan.rows, other.rows)
+
+
+@settings(deadline=None)
 @given(LENGTHS, st.integers(0, 5), st.integers(0, 3))
 def test_packs_hold_each_text_once_and_have_room(lengths, seed, epoch):
     packer = plans.Packer(lengths, 16)
@@ -49,6 +63,8 @@ def test_another_epoch_or_seed_is_another_order():
         assert not np.array_equal(first.rows, second.rows)
         packs = [plans.Packer(lengths, 16).packs(*key) for key in (one, two)]
         assert not np.array_equal(packs[0].texts, packs[1].texts)
+        mixed = [plans.mixed(lengths, BOUNDS, 8, *key) for key in (one, two)]
+        assert not np.array_equal(mixed[0].rows, mixed[1].rows)
 
 
 def test_in_order_where_nothing_is_shuffled():
