@@ -10,7 +10,7 @@ from etils import epath
 
 from tools import find, resolve
 from tools.pipelines import build_pipeline, build_train_pipeline
-from training import checkpoint, mesh, nonfinite, optimizers
+from training import checkpoint, mesh, nonfinite, optimizers, vocabulary
 from training import config as configs
 from training.compiled import Compiled, Selection
 from training.config import Settings
@@ -217,6 +217,7 @@ def restore(workdir: str, which: str = "best") -> Restored:
     compiled = Compiled(
         parts.algorithm, parts.train, _mesh(parts), parts.settings.train, parts.settings.mesh.rules
     )
+    vocabulary.check(folder, parts.train.vocabularies)
     if not (folder / "checkpoints").exists():
         raise ConfigError(f"--workdir={workdir} holds no complete checkpoint yet")
     checkpoints = checkpoint.Checkpoints(folder, read_only=True)

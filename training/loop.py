@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from training import checkpoint, folder, hosts, mesh, nonfinite, results, transfer
+from training import checkpoint, folder, hosts, mesh, nonfinite, results, transfer, vocabulary
 from training.checks import check_intervals, check_selected
 from training.compiled import Compiled, Selection
 from training.config import Settings
@@ -127,9 +127,13 @@ class Run:
 
     def prepare(self) -> None:
         """Everything before the first update: data under way, compiled, restored or begun."""
-        newest = self.checkpoints.latest()
+        newest, vocabularies = self.checkpoints.latest(), self.pipeline.vocabularies
         if newest is None:
-            transfer.check(self.train.init_from, self.config.values.get("model", {}))
+            model = self.config.values.get("model", {})
+            transfer.check(self.train.init_from, model, vocabularies)
+            vocabulary.keep(self.path, vocabularies)
+        else:
+            vocabulary.check(self.path, vocabularies)
         saved = self.saved(newest)
         self.clock.earlier = saved.seconds
         self.open(saved)

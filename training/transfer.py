@@ -20,11 +20,13 @@ import jax.numpy as jnp
 from etils import epath
 
 from training import config as configs
+from training import vocabulary
 from training.checkpoint import Checkpoints
 from training.compiled import once
 from training.contracts import ConfigError, DataError, TrainState
 from training.folder import read_json
 from training.trees import named, nested, path_name
+from training.vocabulary import Vocabularies
 
 PARTS = ("params", "mutable")
 POSITIONS = re.compile(r"(^|[/_])(pos|position|positions|posemb|pos_embedding)([/_]|$)")
@@ -65,11 +67,11 @@ def start_from(state: TrainState, source: str) -> TrainState:
     return _with(state, taken)
 
 
-def check(source: str, model: Mapping[str, Any]) -> None:
+def check(source: str, model: Mapping[str, Any], vocabularies: Vocabularies) -> None:
     """Raises ConfigError where `source`, if any, has no checkpoints: known before compiling.
 
     Where its section `model` says something else than `model`, one line says so: heads or an
-    epsilon that differ would fit by their shapes.
+    epsilon that differ would fit by their shapes. Another vocabulary is a warning.
     """
     if not source:
         return
@@ -87,6 +89,7 @@ def check(source: str, model: Mapping[str, Any]) -> None:
             for key, (before, now) in configs.differences(there, model).items()
         ]
         log.info("the model of %s differs in: %s", source, ", ".join(differing) or "nothing")
+    vocabulary.warn(epath.Path(folder), vocabularies)
 
 
 def _split(source: str) -> tuple[str, str]:
@@ -97,7 +100,7 @@ def _split(source: str) -> tuple[str, str]:
 
 def _open(source: str) -> tuple[Checkpoints, int]:
     """The source's checkpoints, and the step that is meant."""
-    check(source, {})
+    check(source, {}, {})
     folder, text = _split(source)
     checkpoints = Checkpoints(folder, read_only=True)
     step = int(text) if text else checkpoints.latest()

@@ -154,6 +154,19 @@ def decoders(codecs: Mapping[str, AnyCodec]) -> dict[str, Callable[[Sequence[int
     return {"tokens": codecs["text"].decode}
 
 
+def vocabularies(codecs: Mapping[str, AnyCodec]) -> dict[str, dict[str, int]]:
+    """`Pipeline.vocabularies` of the codecs of a source's fields."""
+    main = codecs["target" if "target" in codecs else "text"]
+    found = {"tokenizer": main}
+    if codecs.get("source", main) is not main:
+        found["source_tokenizer"] = codecs["source"]
+    return {
+        name: codec.tokenizer.get_vocab(with_added_tokens=True)
+        for name, codec in found.items()
+        if isinstance(codec, Codec)
+    }
+
+
 def references(
     texting: Texting, codecs: Mapping[str, AnyCodec], chosen: Range
 ) -> dict[str, Callable[[int], str]]:
