@@ -21,7 +21,7 @@ class Config:
     """Attributes:
 
     characters: whether bits are also counted by the character of the targets' text, which compares
-      models of different tokenizers.
+      models of different tokenizers, of characters and of bytes: others do not say all of a text.
     """
 
     characters: bool = False
@@ -38,10 +38,18 @@ def build(
     Scalars by member: nats and bits_per_token, means over all tokens that are asked for;
     perplexity; with `characters` bits_per_character. The task's metric "loss" is in nats a token;
     with `characters` batches hold "targets" [b, l].
+
+    Raises:
+      ConfigError: `characters`, and a tokenizer that loses some.
     """
     del environment
     members = algorithm.members
     decode = decoder(pipeline, "tokens")
+    if config.characters and not pipeline.lossless:
+        raise ConfigError(
+            "evaluators: characters of 'language_modelling' needs data.tokenizer.name=characters "
+            "or bpe, without lowercase: this one does not keep all of a text"
+        )
 
     def run(compiled: Any, state: TrainState) -> Report:
         total, characters = MeanSum(), np.zeros(members)

@@ -24,6 +24,7 @@ DISK = {
     errno.EFBIG,
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.EEXIST,
 }
 DISK_WORDS = (
     "no space left on device",
@@ -32,6 +33,17 @@ DISK_WORDS = (
     "file too large",
     "resource_exhausted: no space",
 )
+
+
+def seed(text: str) -> int:
+    """An argument's type: what a random key is made of."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 0 to {2**31 - 1}")
+    return number
 
 
 class Parser(argparse.ArgumentParser):

@@ -64,7 +64,7 @@ def _parser() -> command_line.Parser:
     parser.add_argument("--top_k", type=int, default=0, help="draw from the k likeliest tokens")
     parser.add_argument("--top_p", type=float, default=1.0, help="draw from the likeliest p")
     parser.add_argument("--beams", type=int, help="follow as many texts, and print the best")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws; default 0")
+    parser.add_argument("--seed", type=command_line.seed, default=0, help="of the draws; default 0")
     return parser
 
 

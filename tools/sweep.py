@@ -73,7 +73,7 @@ def _parser() -> command_line.Parser:
     parser.add_argument("--halving", action="store_true", help="stop bad trials at a third")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; they share the cores")
     parser.add_argument("--seeds", type=int, default=1, help="runs of a trial, which is their mean")
-    parser.add_argument("--seed", type=int, default=0, help="of the sampler")
+    parser.add_argument("--seed", type=command_line.seed, default=0, help="of the sampler")
     parser.add_argument("--storage", help="the study; default OUT/study.journal; *.db is SQLite")
     parser.add_argument("--out", help="default runs/sweeps/<config>-<hash of the sweep>")
     parser.add_argument("--smoke", action="store_true", help="runs of seconds, on fake data")

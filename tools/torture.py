@@ -101,7 +101,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--config", help="a file below configs/; default: one of every algorithm")
     parser.add_argument("--smoke", action="store_true", help="the config as --smoke shrinks it")
     parser.add_argument("--kills", type=int, default=20, help="for each config")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=command_line.seed, default=0, help="of the moments")
     arguments, overrides = parser.parse(argv)
     if arguments.kills < 1:
         raise ConfigError(f"--kills={arguments.kills}: it must be at least 1")

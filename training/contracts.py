@@ -141,6 +141,7 @@ class Pipeline:
         ids into text.
       references: from such a field to what gives the text of the data itself by an example's
         "index": cut into words as the tokenizer cuts it, the words that it does not know included.
+      lossless: whether `decode` gives the very characters that the data has.
       vocabularies: {entry: id} of each tokenizer ("tokenizer", "source_tokenizer"), which a run
         keeps; none of made-up texts.
     """
@@ -152,6 +153,7 @@ class Pipeline:
     num_batches: int | None = None
     decode: Mapping[str, Callable[[Sequence[int]], str]] = field(default_factory=dict)
     references: Mapping[str, Callable[[int], str]] = field(default_factory=dict)
+    lossless: bool = False
     vocabularies: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 

@@ -62,6 +62,13 @@ class Codec:
         """Whether texts are lower-cased."""
         return self.config.lowercase or isinstance(self.tokenizer.normalizer, normalizers.Lowercase)
 
+    @property
+    def lossless(self) -> bool:
+        """Whether ids say every character of a text: not of words or of BERT's pieces."""
+        spelt = self.level == "characters" and self.unknown is None
+        bytes_ = isinstance(self.tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)
+        return (spelt or bytes_) and not self.lowercase
+
     @functools.cached_property
     def cut(self) -> Callable[[str], Sequence[str]]:
         """Of characters and words: from a text to them, the unknown ones too."""

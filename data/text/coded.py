@@ -167,6 +167,11 @@ def vocabularies(codecs: Mapping[str, AnyCodec]) -> dict[str, dict[str, int]]:
     }
 
 
+def lossless(codecs: Mapping[str, AnyCodec]) -> bool:
+    """`Pipeline.lossless`; made-up texts are what their ids say."""
+    return all(isinstance(codec, MadeUp) or codec.lossless for codec in codecs.values())
+
+
 def references(
     texting: Texting, codecs: Mapping[str, AnyCodec], chosen: Range
 ) -> dict[str, Callable[[int], str]]:

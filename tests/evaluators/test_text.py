@@ -87,6 +87,7 @@ def run(
     members: int = 1,
     compiled: Compiled | None = None,
     references: Any = None,
+    lossless: bool = True,
     **options: Any,
 ) -> Any:
     """The report on arrays [n, ...] in batches of `size`, other examples in the padding."""
@@ -99,7 +100,9 @@ def run(
             yield {**batch, "index": np.where(rows < n, rows, -1), "mask": rows < n}
 
     compiled = compiled or Compiled(members)
-    pipeline = Pipeline((), INFO, batches, decode=DECODE, references=references or {})
+    pipeline = Pipeline(
+        (), INFO, batches, lossless=lossless, decode=DECODE, references=references or {}
+    )
     key = jax.random.key(0)
     state: Any = SimpleNamespace(key=key if members == 1 else jax.random.split(key, members))
     evaluate = module.build(module.Config(**options), compiled.algorithm, pipeline, None)
@@ -251,6 +254,8 @@ def test_perplexity_is_that_of_all_tokens_whatever_the_batches(size: int, member
 
 def test_bits_of_characters_are_left_out_unless_asked_for() -> None:
     assert "bits_per_character" not in run(language_modelling, language()).scalars
+    with pytest.raises(ConfigError, match="this one does not keep all of a text"):
+        run(language_modelling, language(), characters=True, lossless=False)
 
 
 @pytest.mark.parametrize("members", [1, 2])

@@ -232,6 +232,8 @@ def test_a_recurrent_model_writes_on_without_an_end(tmp_path: Path, written) -> 
         (["--prompt="], "holds no token"),
         (["--prompt=" + "a" * 33], "--prompt has 33 tokens, but the model remembers 32"),
         (["--prompt=a", "--length=0"], "--length=0"),
+        (["--prompt=a", f"--seed={10**20}"], "a whole number from 0 to 2147483647"),
+        (["--prompt=a", "--seed=-1"], "a whole number from 0 to 2147483647"),
         (["--prompt=a", "--temperature=-1"], "temperature is -1"),
         (["--prompt=a", "--top_p=2"], "top_p is 2"),
         (["--prompt=a", "--beams=2", "--temperature=1"], "beams is 2 and temperature is 1"),

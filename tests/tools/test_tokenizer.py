@@ -6,6 +6,7 @@ import pytest
 
 from data.text import tokenizer_files
 from data.text.tokenizers import Config
+from tools import command_line
 from tools import tokenizer as tool
 from training.contracts import ConfigError
 
@@ -84,6 +85,13 @@ def test_a_translation_has_two(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_wrong_arguments(config: str, arguments: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         tool.run([arguments[0], config, *arguments[1:]])
+
+
+def test_a_file_in_the_place_of_a_folder(config: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError) as raised:
+        tool.run(["train", config, f"--out={tmp_path}/file/tokenizer.json"])
+    assert "file: File exists" in str(command_line.disk_fault(raised.value))
 
 
 def test_a_config_without_texts() -> None:

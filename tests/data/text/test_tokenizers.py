@@ -39,6 +39,18 @@ def test_it_has_no_more_entries_than_rows_and_spells_its_texts(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_only_what_says_every_character_is_lossless(name, lowercase):
+    """Of texts that no tokenizer was trained on, with all kinds of white space."""
+    specials = () if name == "characters" else None
+    config = Config(name, CONFIGS[name].vocab_size, lowercase=lowercase, specials=specials)
+    text = "A  b\nC\t d "
+    codec = learning.train(config, [*TEXTS, text])
+    kept = codec.decode(codec.encode([text])[0]) == text
+    assert codec.lossless == kept == (name in ("characters", "bpe") and not lowercase)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_the_same_texts_give_the_same_tokenizer(name):
     one, two = (learning.train(CONFIGS[name], TEXTS).tokenizer.to_str() for _ in range(2))
     assert one == two
