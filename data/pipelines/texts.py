@@ -117,7 +117,7 @@ def build(
     maker = assembly.assembler(form, coded, special, config.max_length, targets)
     examples = _usable(maker, chosen, form, source.name)
     if not fake:
-        _check_lengths(maker, chosen, config, source.name)
+        _check_lengths(maker, chosen, config, texts)
     process = this_process(process_index, process_count)
     bounds = tuple(sorted({*config.bucket_lengths, config.max_length}))
     packed = config.packing and train
@@ -250,9 +250,9 @@ def _usable(maker: Assembler, chosen: Range, form: str, name: str) -> np.ndarray
     return usable
 
 
-def _check_lengths(maker: Assembler, chosen: Range, config: Config, name: str) -> None:
+def _check_lengths(maker: Assembler, chosen: Range, config: Config, texts: Texting) -> None:
     """Raises ConfigError where a text is too long and is not to be cut; else says how many are."""
-    excess = maker.excess
+    excess, name = maker.excess, texts.source.name
     cut = np.flatnonzero(excess > 0)
     if not len(cut):
         return
@@ -263,10 +263,11 @@ def _check_lengths(maker: Assembler, chosen: Range, config: Config, name: str) -
         )  # fmt: skip
         return
     most = int(excess.argmax())
+    text = next(iter(texts.texts(chosen).fields.values()))[most]
     raise ConfigError(
         f"{name}: {len(cut)} of {len(excess)} texts of {chosen.split!r} are longer than "
         f"data.max_length, {config.max_length}; example {most + chosen.start} the most, by "
-        f"{excess[most]} tokens: raise it, or set data.too_long=truncate"
+        f"{excess[most]} tokens ({text[:40]!r}): raise it, or set data.too_long=truncate"
     )
 
 

@@ -244,7 +244,9 @@ def test_batches_of_one_call_are_of_one_shape_and_say_the_same(kind):
 
 
 def test_long_texts_are_refused_or_cut_and_counted(caplog):
-    with pytest.raises(ConfigError, match=r"own: \d+ of 23 texts of 'train' .* by \d+ tokens"):
+    with pytest.raises(
+        ConfigError, match=r"own: \d+ of 23 texts of 'train' .* by \d+ tokens \('.+'\)"
+    ):
         made("text", max_length=6)
     with caplog.at_level("WARNING"):
         pipeline = made("text", max_length=6, too_long="truncate")
@@ -277,6 +279,7 @@ def test_labelled_texts_may_be_learnt_as_a_language():
     [
         ("text", {"packing": True}, "packing is True, which is for documents"),
         ("packed", {"bucket_lengths": (8,)}, "leave data.bucket_lengths empty"),
+        ("text", {"mixed": True}, "data.mixed is for data.bucket_lengths, and there are none"),
         ("text", {"bucket_lengths": (8, 32)}, "accepted are 4 to data.max_length, 16"),
         ("text", {"too_long": "cut"}, "must be 'refuse' or 'truncate'"),
         ("pair", {"form": "documents"}, "are of the form 'pair'"),
