@@ -24,6 +24,8 @@ def tensorflow() -> Any:
     with _lock:
         # The notes of TensorFlow's start are for its own developers; its errors still show.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # No level silences the note that oneDNN is on, and pipelines have little use for it.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         try:
             with _without("keras"):
                 import tensorflow as tf
