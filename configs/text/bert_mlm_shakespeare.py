@@ -4,7 +4,9 @@ arXiv:1810.04805).
     python train.py --config=configs/text/bert_mlm_shakespeare.py --workdir=weights/bert_shakespeare
     python train.py --config=configs/text/bert_word_order.py:weights/bert_shakespeare
 
-4 layers of width 128, pieces of a vocabulary of 1,000 trained on the same lines.
+Expected: a loss of 3.16, 2.6 nats below the entropy of single word pieces, 5.80, and 35 % of masked
+pieces right; weights to fine-tune (the second command). 4 layers of width 128, pieces of a
+vocabulary of 1,000 trained on the same lines; 28 minutes on one core.
 """
 
 from ml_collections import ConfigDict
