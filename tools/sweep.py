@@ -44,8 +44,6 @@ def run(argv: Sequence[str]) -> int:
     for name in ("trials", "jobs", "seeds"):
         if getattr(arguments, name) < 1:
             raise ConfigError(f"--{name}={getattr(arguments, name)}: it must be at least 1")
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed={arguments.seed}: it must not be negative")
     sweep = prepare(arguments, overrides, dimensions)
     with sweep.alone():
         sweep.open()

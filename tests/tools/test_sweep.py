@@ -132,7 +132,7 @@ def test_a_dimension_is_understood(text, kind, examples):
         ([RATE, "--trials=0"], "--trials=0: it must be at least 1"),
         ([RATE, "--jobs=0"], "--jobs=0"),
         ([RATE, "--seeds=-1"], "--seeds=-1"),
-        ([RATE, "--seed=-1"], "--seed=-1"),
+        ([RATE, "--seed=-1"], "--seed: '-1': a whole number from 0"),
         ([RATE, "--sampler=grid"], "invalid choice: 'grid'"),
         ([RATE, "--trail=3"], "unknown argument --trail=3: did you mean"),
         ([RATE, "--halving", "--config.evaluators.0.every=6"], "evaluate at least 3 times"),
