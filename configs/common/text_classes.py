@@ -1,19 +1,6 @@
-"""What classifiers of texts share, and the small BERT that is one of them."""
+"""What classifiers of texts share."""
 
 from typing import Any
-
-
-def small_bert(head: str, max_length: int) -> dict[str, Any]:
-    """The section `model` of a BERT that two cores can train."""
-    return {
-        "name": "text.bert",
-        "head": head,
-        "width": 128,
-        "depth": 4,
-        "heads": 4,
-        "mlp_width": 512,
-        "max_length": max_length,
-    }
 
 
 def optimizer(learning_rate: float, warmup_steps: int) -> dict[str, Any]:

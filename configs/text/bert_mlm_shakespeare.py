@@ -11,31 +11,10 @@ vocabulary of 1,000 trained on the same lines; 28 minutes on one core.
 
 from ml_collections import ConfigDict
 
-from configs.common import shakespeare, text_classes
-from configs.common.epochs import steps
+from configs.common import shakespeare, small_bert
 
 
 def get_config() -> ConfigDict:
     """The values; the command line may change each of them."""
-    batch_size = 64
-    epoch = steps(1, shakespeare.LINES, batch_size)
-    return ConfigDict(
-        {
-            "model": text_classes.small_bert("mlm", shakespeare.LONGEST),
-            "data": shakespeare.lines(batch_size, inverted=0.0),
-            "task": {"name": "masked_language_modelling"},
-            "algorithm": {"name": "supervised"},
-            "optimizer": text_classes.optimizer(1e-3, epoch),
-            "evaluators": (
-                {"name": "standard", "split": "val", "every": 5 * epoch},
-                {"name": "standard", "split": "test"},
-            ),
-            "train": {"steps": 40 * epoch, "log_every": epoch, "save_every": 5 * epoch},
-            "baseline": {
-                "kind": "own",
-                "metric": "test/loss",
-                "direction": "min",
-                "protocol": "15 % of the pieces, the same ones in every evaluation; last weights",
-            },
-        }
-    )
+    data = shakespeare.lines(small_bert.MASKED_BATCH, inverted=0.0)
+    return ConfigDict(small_bert.masked(data, shakespeare.LINES))

@@ -11,31 +11,10 @@ vocabulary of 4,000 trained on the same sentences.
 
 from ml_collections import ConfigDict
 
-from configs.common import sst2, text_classes
-from configs.common.epochs import steps
+from configs.common import small_bert, sst2
 
 
 def get_config() -> ConfigDict:
     """The values; the command line may change each of them."""
-    batch_size = 64
-    epoch = steps(1, sst2.EXAMPLES, batch_size)
-    return ConfigDict(
-        {
-            "model": text_classes.small_bert("mlm", max_length=64),
-            "data": sst2.data(sst2.PIECES, batch_size),
-            "task": {"name": "masked_language_modelling"},
-            "algorithm": {"name": "supervised"},
-            "optimizer": text_classes.optimizer(1e-3, epoch),
-            "evaluators": (
-                {"name": "standard", "split": "val", "every": 5 * epoch},
-                {"name": "standard", "split": "test"},
-            ),
-            "train": {"steps": 40 * epoch, "log_every": epoch, "save_every": 5 * epoch},
-            "baseline": {
-                "kind": "own",
-                "metric": "test/loss",
-                "direction": "min",
-                "protocol": "15 % of the pieces, the same ones in every evaluation; last weights",
-            },
-        }
-    )
+    data = sst2.data(sst2.PIECES, small_bert.MASKED_BATCH)
+    return ConfigDict(small_bert.masked(data, sst2.EXAMPLES))

@@ -14,30 +14,14 @@ sentiment. The published weights of minilm_sst2 do.
 
 from ml_collections import ConfigDict
 
-from configs.common import sst2, text_classes
-from configs.common.epochs import steps
+from configs.common import small_bert, sst2
 
-SCRATCH, MASKED = "scratch", "weights/bert_mlm_sst2"
+PROTOCOL = "6,920 sentences, the best of 5 epochs on dev"
 
 
-def get_config(arg: str = SCRATCH) -> ConfigDict:
+def get_config(arg: str = small_bert.SCRATCH) -> ConfigDict:
     """The values; `arg` is the folder of a run of bert_mlm_sst2, or scratch."""
-    batch_size = 32
-    epoch = steps(1, sst2.EXAMPLES, batch_size)
-    scratch = arg == SCRATCH
-    more = {} if scratch else {"init_from": arg}
+    data = sst2.data(sst2.PIECES, small_bert.CLASSES_BATCH)
     return ConfigDict(
-        {
-            "model": text_classes.small_bert("classes", max_length=64),
-            "data": sst2.data(sst2.PIECES, batch_size),
-            "task": {"name": "sequence_classification"},
-            "algorithm": {"name": "supervised"},
-            "optimizer": text_classes.optimizer(3e-4, epoch),
-            "evaluators": text_classes.evaluators(epoch),
-            "train": text_classes.train(5 * epoch, epoch, **more),
-            "baseline": text_classes.own(
-                "6,920 sentences, the best of 5 epochs on dev",
-                beside=(MASKED,) if scratch else (),
-            ),
-        }
+        small_bert.classes(data, sst2.EXAMPLES, PROTOCOL, arg, "weights/bert_mlm_sst2")
     )

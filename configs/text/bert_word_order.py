@@ -12,30 +12,13 @@ guessing words, and not from a label a line. 4 minutes a seed on one core.
 
 from ml_collections import ConfigDict
 
-from configs.common import shakespeare, text_classes
-from configs.common.epochs import steps
+from configs.common import shakespeare, small_bert
 
-SCRATCH, MASKED = "scratch", "weights/bert_shakespeare"
+PROTOCOL = "20,069 lines, half of them inverted; the best of 5 epochs on val"
 
 
-def get_config(arg: str = SCRATCH) -> ConfigDict:
+def get_config(arg: str = small_bert.SCRATCH) -> ConfigDict:
     """The values; `arg` is the folder of a run of bert_mlm_shakespeare, or scratch."""
-    batch_size = 32
-    epoch = steps(1, shakespeare.LINES, batch_size)
-    scratch = arg == SCRATCH
-    more = {} if scratch else {"init_from": arg}
-    return ConfigDict(
-        {
-            "model": text_classes.small_bert("classes", shakespeare.LONGEST),
-            "data": shakespeare.lines(batch_size, inverted=0.5),
-            "task": {"name": "sequence_classification"},
-            "algorithm": {"name": "supervised"},
-            "optimizer": text_classes.optimizer(3e-4, epoch),
-            "evaluators": text_classes.evaluators(epoch),
-            "train": text_classes.train(5 * epoch, epoch, **more),
-            "baseline": text_classes.own(
-                "20,069 lines, half of them inverted; the best of 5 epochs on val",
-                beside=(MASKED,) if scratch else (),
-            ),
-        }
-    )
+    data = shakespeare.lines(small_bert.CLASSES_BATCH, inverted=0.5)
+    weights = "weights/bert_shakespeare"
+    return ConfigDict(small_bert.classes(data, shakespeare.LINES, PROTOCOL, arg, weights))
