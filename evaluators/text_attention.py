@@ -1,8 +1,8 @@
 """Where a model of text looks: heads over tokens, and which source a translation is aligned with.
 
 Of each of the first texts: what the heads of the last layer give to its tokens, as the text's own
-query sees them (that of the class token where there is one, of the last token where attention is
-causal, else the mean over all), and that layer's mean over the heads, tokens by tokens. Of a
+query sees them (that of the last token where attention is causal, of the class token where there is
+one, else the mean over all), and that layer's mean over the heads, tokens by tokens. Of a
 translation: what each token of the target gives to those of the source (Bahdanau et al. 2015,
 arXiv:1409.0473, figure 3).
 
@@ -125,10 +125,11 @@ def attention(
 
 def seen(weights: np.ndarray, tokens: np.ndarray, info: Info) -> tuple[np.ndarray, str]:
     """([h, l] of [h, l, l]: what the text's own query gives to each token, the query's name)."""
-    if "cls" in info.special and len(tokens) and tokens[0] == info.special["cls"]:
-        return weights[:, 0], "the class token"
+    # First: bos, which documents may begin with, is known as cls too.
     if not np.triu(weights, 1).any():
         return weights[:, -1], "the last token"
+    if "cls" in info.special and len(tokens) and tokens[0] == info.special["cls"]:
+        return weights[:, 0], "the class token"
     return weights.mean(axis=1), "all tokens"
 
 

@@ -156,6 +156,9 @@ class SequenceToSequence:
           key: of draws, where the method makes any.
           length: most tokens; 0 for `task.max_length`.
           method: fields of `sampling.Method` in place of the task's.
+
+        Raises:
+          ConfigError: the model does not have as many positions.
         """
         config = self.config
         options: dict[str, Any] = {"beams": config.beams, "length_penalty": config.length_penalty}
@@ -163,6 +166,7 @@ class SequenceToSequence:
             options["beams"] = 1
         sources = {name: batch[name] for name in ("source", "source_lengths")}
         length = length or config.max_length
+        _check_positions(f"{length} tokens of a prediction", length, self.model)
         return decoding.generate(
             lambda batch: self.begin(params, mutable, batch, length),
             self.step_fn(params, mutable),
@@ -186,6 +190,12 @@ def _inputs(batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
     return batch["source"], batch["source_lengths"], batch["target"][:, :-1]
 
 
+def _check_positions(what: str, length: int, model: Any) -> None:
+    limit = getattr(model, "max_length", 0)
+    if limit and length > limit:
+        raise ConfigError(f"{what}: the model has {limit} positions (model.max_length)")
+
+
 def build(config: Config, model: Any, info: Info) -> SequenceToSequence:
     """The task of writing the target.
 
@@ -202,12 +212,7 @@ def build(config: Config, model: Any, info: Info) -> SequenceToSequence:
     sampling.Method(beams=config.beams, length_penalty=config.length_penalty)
     if config.max_length < 1:
         raise ConfigError(f"task.max_length={config.max_length}: expected 1 or more")
-    limit = getattr(model, "max_length", 0)
-    if limit and config.max_length > limit:
-        raise ConfigError(
-            f"task.max_length={config.max_length}: the model has {limit} positions "
-            "(model.max_length)"
-        )
+    _check_positions(f"task.max_length={config.max_length}", config.max_length, model)
     if not 0.0 <= config.teacher_forcing <= 1.0:
         raise ConfigError(f"task.teacher_forcing={config.teacher_forcing}: expected 0 to 1")
     reads = inspect.signature(type(model).__call__).parameters

@@ -6,8 +6,9 @@ many tokens begins again with the last of them when its cache is full. A sequenc
 translates the prompt. Beams follow whole texts, which cannot stream.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -18,8 +19,11 @@ from tools import codecs, command_line, launching, parts
 from training.contracts import ConfigError, Tree
 from training.progress import setup_logging
 
+log = logging.getLogger("reprise")
+
 # Tokens of a call: few enough to stream, enough that calling does not show.
 CHUNK = 16
+LENGTH = 200
 TEMPERATURE = 0.8
 # What decodes to this is the beginning of a character whose other bytes are yet to come.
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
@@ -28,7 +32,7 @@ UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 def run(argv: Sequence[str]) -> int:
     """Prints the text; returns the exit code."""
     arguments, _ = _parser().parse(argv)
-    if arguments.length < 1:
+    if arguments.length is not None and arguments.length < 1:
         raise ConfigError(f"--length={arguments.length}: it must be at least 1")
     setup_logging()
     values = parts.values_of(arguments.workdir)
@@ -56,7 +60,10 @@ def _parser() -> command_line.Parser:
         "--checkpoint", default="tested", help="tested (what the run tests), best, last or a step"
     )
     parser.add_argument("--prompt", required=True, help="what is continued, or translated")
-    parser.add_argument("--length", type=int, default=200, help="most new tokens; default 200")
+    parser.add_argument(
+        "--length", type=int,
+        help=f"most new tokens; default {LENGTH}, of translations task.max_length",
+    )  # fmt: skip
     parser.add_argument(
         "--temperature", type=float,
         help=f"0 for the likeliest token; default {TEMPERATURE}, of translations 0",
@@ -64,6 +71,10 @@ def _parser() -> command_line.Parser:
     parser.add_argument("--top_k", type=int, default=0, help="draw from the k likeliest tokens")
     parser.add_argument("--top_p", type=float, default=1.0, help="draw from the likeliest p")
     parser.add_argument("--beams", type=int, help="follow as many texts, and print the best")
+    parser.add_argument(
+        "--length_penalty", type=float,
+        help="alpha, by which beams of other lengths compare; default 0, of translations the task's",
+    )  # fmt: skip
     parser.add_argument("--seed", type=command_line.seed, default=0, help="of the draws; default 0")
     return parser
 
@@ -102,14 +113,22 @@ class Writer:
 
     def texts(self, arguments: Any) -> Iterator[str]:
         """The text so far, longer from one to the next."""
-        key, length = jax.random.key(arguments.seed), arguments.length
+        key, length = jax.random.key(arguments.seed), arguments.length or LENGTH
+        beams = arguments.beams or getattr(self.task.config, "beams", 1)
+        if arguments.length_penalty is not None and beams == 1:
+            raise ConfigError(
+                "--length_penalty is for beams, and there is one: give --beams=4, say"
+            )
         if "source" in self.codecs:
-            yield self.translated(arguments.prompt, key, _method(arguments, 0.0), length)
+            method = _method(arguments, 0.0)
+            yield self.translated(arguments.prompt, key, method, arguments.length or 0)
             return
         ids = self.prompt(arguments.prompt)
         method = sampling.Method(**_method(arguments, TEMPERATURE))
         if method.beams > 1:
-            options = {"beams": method.beams, "length": length}
+            options = {
+                "beams": method.beams, "length_penalty": method.length_penalty, "length": length
+            }  # fmt: skip
             made = self._generated({"tokens": np.array([ids], np.int32)}, key, options)
             yield self.decode["tokens"](ids + made)
             return
@@ -138,29 +157,41 @@ class Writer:
         """All new tokens so far, a few more from one to the next."""
         task, limit = self.task, self.task.limit
         chunk = max(1, min(CHUNK, limit // 4)) if limit else CHUNK
+        kept = max(limit - chunk, 1)
+        if 0 < kept < limit == len(ids):
+            log.warning(
+                "--prompt fills what the model remembers, %s tokens: it is continued from its last "
+                "%s", limit, kept,
+            )  # fmt: skip
         begin = self.compiled.program(task.begin)
 
-        def more(params: Tree, mutable: Tree, front: Any, key: jax.Array) -> Any:
-            step = task.step_fn(params, mutable)
-            tokens, _, front = sampling.sample(step, front, key, chunk, method, task.eos, task.pad)
-            return tokens[0], front
+        @cache
+        def go_on(count: int) -> Any:
+            def more(params: Tree, mutable: Tree, front: Any, key: jax.Array) -> Any:
+                step = task.step_fn(params, mutable)
+                tokens, _, front = sampling.sample(
+                    step, front, key, count, method, task.eos, task.pad
+                )
+                return tokens[0], front
 
-        go_on = self.compiled.program(more)
+            return self.compiled.program(more)
+
         made: list[int] = []
-        used = limit
+        used = 0
         front: Any = None
         while len(made) < length:
-            if front is None or (limit and used + chunk > limit):
-                # All that leaves room for a call; from the second time on it is of one shape.
-                room = limit - chunk if limit else len(ids)
-                known = (ids + made)[-room:]
+            if front is None or 0 < limit <= used:
+                known = ids + made
+                if 0 < limit <= len(known):
+                    # Of one shape from the second time on, which leaves room for a call.
+                    known = known[-kept:]
                 front = self._begin(begin, known)
                 used = len(known)
+            count = min(chunk, max(limit - used, 1)) if limit else chunk
             # Positions begin again with the cache: so that draws do not, what is made counts.
-            tokens, front = go_on(
-                self.params, self.mutable, front, jax.random.fold_in(key, len(made))
-            )
-            used += chunk
+            drawn = jax.random.fold_in(key, len(made))
+            tokens, front = go_on(count)(self.params, self.mutable, front, drawn)
+            used += count
             found = np.asarray(tokens).tolist()
             ended = task.eos in found
             made += found[: found.index(task.eos)] if ended else found
@@ -172,7 +203,7 @@ class Writer:
         return begin(self.params, self.mutable, {"tokens": np.array([ids], np.int32)})
 
     def translated(self, text: str, key: jax.Array, method: dict[str, Any], length: int) -> str:
-        """The translation of a source, without special tokens."""
+        """The translation of a source, without special tokens; of a length of 0, the task's."""
         codec = self.codecs["source"]
         ids = codecs.around(codec, codecs.encode(codec, text, "--prompt"))
         most = self.values["data"]["max_length"]
@@ -185,8 +216,7 @@ class Writer:
             "source": np.array([ids], np.int32),
             "source_lengths": np.array([len(ids)], np.int32),
         }
-        options = {**method, "length": min(length, self.task.config.max_length)}
-        return self.decode["target"](self._generated(batch, key, options))
+        return self.decode["target"](self._generated(batch, key, {**method, "length": length}))
 
     def _generated(
         self, batch: dict[str, np.ndarray], key: jax.Array, options: dict[str, Any]
@@ -202,6 +232,8 @@ def _method(arguments: Any, temperature: float) -> dict[str, Any]:
     if arguments.beams is not None:
         method["beams"] = arguments.beams
         temperature = 0.0
+    if arguments.length_penalty is not None:
+        method["length_penalty"] = arguments.length_penalty
     chosen = temperature if arguments.temperature is None else arguments.temperature
     return {**method, "temperature": chosen}
 

@@ -48,7 +48,8 @@ def labels(pipeline: Pipeline, field: str, ids: Sequence[Any] | np.ndarray) -> t
 
 
 def _names(info: Info) -> dict[int, str]:
-    return {index: f"<{name}>" for name, index in info.special.items()}
+    # Of two names of an id the tokenizer's own comes first.
+    return {index: f"<{name}>" for name, index in reversed(info.special.items())}
 
 
 def _visible(text: str) -> str:

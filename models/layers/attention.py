@@ -95,8 +95,10 @@ def _dense(
     if causal and query.shape[1] != key.shape[1]:
         # JAX's own causality aligns the first query with the first key, not the last with the last.
         mask, causal = both(causal_mask(query.shape[1], key.shape[1]), mask), False
-    mask = None if mask is None else _four_axes(mask)
-    bias = None if bias is None else _four_axes(bias)
+    # The library has no broadcasting over queries and keys; the compiler's attention has.
+    sizes = (query.shape[1], key.shape[1]) if implementation == "cudnn" else ()
+    mask = None if mask is None else _four_axes(mask, sizes)
+    bias = None if bias is None else _four_axes(bias, sizes)
     out = jax.nn.dot_product_attention(
         query, key, value, bias, mask, is_causal=causal, implementation=implementation
     )
@@ -108,8 +110,10 @@ def _dense(
     return jnp.where(sees_any_blh1, out, jnp.zeros((), out.dtype))
 
 
-def _four_axes(array: jax.Array) -> jax.Array:
-    return array.reshape((1,) * (4 - array.ndim) + array.shape)
+def _four_axes(array: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
+    """[b or 1, h or 1, ...], whose last axes are repeated to `sizes` where there are some."""
+    whole = array.reshape((1,) * (4 - array.ndim) + array.shape)
+    return jnp.broadcast_to(whole, (*whole.shape[:2], *sizes)) if sizes else whole
 
 
 def _xla(

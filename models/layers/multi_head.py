@@ -30,7 +30,7 @@ class MultiHeadAttention(nn.Module):
       num_heads: h.
       head_width: k; the query's width over `num_heads` where it is None.
       kv_heads: n, which divides h; h where it is None.
-      kernel: which of `models.layers.attention.KERNELS` computes it.
+      kernel: which of `models.layers.attention.KERNELS` computes it; with a cache it is "xla".
       pattern: which keys a query of self-attention sees; all where it is None.
       rotary: whether queries and keys are turned by their positions.
       dropout_rate: on the weights, in training; it needs them materialised, so no kernel is used.
@@ -157,12 +157,15 @@ class MultiHeadAttention(nn.Module):
         slot: Slot | None,
         train: bool,
     ) -> jax.Array:
-        causal, pattern = (False, None) if slot else (self.causal, self.pattern)
+        causal, pattern, kernel = self.causal, self.pattern, self.kernel
+        if slot is not None:
+            # A few queries over all slots, and a mask of any shape: no flash kernel's business.
+            causal, pattern, kernel = False, None, "xla"
         drop = train and self.dropout_rate > 0.0
         if not (drop or self.is_mutable_collection("intermediates")):
             return attend(
                 query, key, value, mask=mask, bias=bias, causal=causal, segments=segments,
-                pattern=pattern, distance_bias=distance_bias, kernel=self.kernel,
+                pattern=pattern, distance_bias=distance_bias, kernel=kernel,
             )  # fmt: skip
         length, keys = query.shape[1], key.shape[1]
         row, column = jnp.arange(length)[:, None], jnp.arange(keys)

@@ -23,7 +23,7 @@ from evaluators import (
     token_classification,
     translation,
 )
-from evaluators.common import bleu
+from evaluators.common import bleu, text
 from training.contracts import ConfigError, Info, Mean, Pipeline
 from training.figures import Heatmap, TextTable
 
@@ -401,6 +401,16 @@ def test_the_class_token_is_the_query_where_there_is_one() -> None:
     )
     assert name == "the class token"
     np.testing.assert_array_equal(weights, data["said_attention"][0, -1][:, 0])
+
+
+def test_documents_of_a_causal_model_have_no_class_token() -> None:
+    """Their bos goes by the name of cls, too, and sees nothing but itself."""
+    special = {"bos": 2, "eos": 3, "cls": 2, "sep": 3}
+    weights = np.tril(np.ones((2, 4, 4))) / np.arange(1, 5)[:, None]
+    drawn, name = text_attention.seen(weights, np.array([2, 5, 6, 3]), Info({}, special=special))
+    assert name == "the last token" and np.all(drawn == 0.25)
+    pipeline = Pipeline((), Info({}, special=special), lambda start=0: iter(()))
+    assert text.labels(pipeline, "tokens", [2, 3]) == ("<bos>", "<eos>")
 
 
 def test_a_translation_is_drawn_as_an_alignment() -> None:

@@ -1,12 +1,20 @@
 """Grouped heads, packed documents, and kernels that a program cannot have."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from models.layers import attention, devices
-from models.layers.attention import attend, attention_weights, segment_mask, weighted_values
+from models.layers.attention import (
+    attend,
+    attention_weights,
+    length_mask,
+    segment_mask,
+    weighted_values,
+)
 from models.layers.multi_head import MultiHeadAttention
 from tests.models import run
 from tests.oracles import attention as oracle
@@ -108,6 +116,29 @@ def test_cudnn_is_asked_for_flash_attention(monkeypatch: pytest.MonkeyPatch) -> 
     out = attend(query, key, value, segments=jnp.asarray(SEGMENTS), causal=True, kernel="cudnn")
     assert asked == [("cudnn", True, True), ("cudnn", True, False)]
     assert not np.any(out[0, 5]) and np.all(out[0, 4] == 1)
+
+
+@pytest.mark.parametrize("queries", [64, 1])
+@pytest.mark.parametrize("seen", ["all", "padding", "segments", "bias", "every head's own"])
+def test_cudnn_s_own_rules_accept_what_models_ask(seen, queries, monkeypatch) -> None:
+    """JAX traces its call of the library, whose version is all that cannot be asked for here."""
+    from jax._src.cudnn import fused_attention_stablehlo as library
+
+    monkeypatch.setattr(devices, "platform", lambda: "gpu")
+    monkeypatch.setattr(library, "check_cudnn_version", lambda *args, **options: 91000)
+    monkeypatch.setattr(library, "check_compute_capability", lambda *args, **options: True)
+    options: dict = {
+        "all": {"causal": True},
+        "padding": {"mask": length_mask(jnp.array([64, 3]), 64)},
+        "segments": {"segments": jnp.ones((2, 64), jnp.int32), "causal": True},
+        "bias": {"bias": jnp.zeros((1, 4, 1, 64)), "mask": length_mask(jnp.array([64, 3]), 64)},
+        "every head's own": {"mask": jnp.ones((2, 4, queries, 64), bool)},
+    }[seen]
+    if queries == 1:
+        options.pop("segments", None)
+    query, key = (jax.ShapeDtypeStruct((2, n, 4, 64), jnp.bfloat16) for n in (queries, 64))
+    program = functools.partial(attend, **options, kernel="cudnn")
+    assert jax.eval_shape(program, query, key, key).shape == (2, queries, 4, 64)
 
 
 def test_tpu_kernel_says_what_it_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:

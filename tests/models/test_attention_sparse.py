@@ -129,6 +129,16 @@ def test_blocks_equal_dense_attention_under_the_same_mask(pattern, case: str) ->
     )
 
 
+def test_a_window_reaches_over_several_blocks() -> None:
+    """GPT's own is of 256 tokens, in blocks of 128: a query sees two blocks before its own."""
+    pattern, (query, key, value) = Window(256), arrays(600)
+    assert pattern.blocks(5, True)[4].tolist() == [2, 3, 4]
+    found = attend(query, key, value, pattern=pattern, causal=True)
+    mask = jnp.asarray(dense(pattern, 600, True))
+    expected = weighted_values(attention_weights(query, key, mask=mask), value)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("pattern", [Window(16), BigBird(16, 1, 3, 1)], ids=str)
 def test_work_grows_with_the_length_and_not_its_square(pattern) -> None:
     def flops(length: int) -> float:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from models.layers import devices
 from models.layers.stack import stack_layers
 from models.text import gpt
 from tests.models import run, texts
@@ -171,6 +172,17 @@ def test_cached_steps_equal_the_whole_text(positions, kv_heads, scan) -> None:
     close(jnp.concatenate(found, axis=1), logits(module, params))
     heads = {a.shape[-2] for a in jax.tree.leaves(kept) if a.ndim >= 4}
     assert heads == {kv_heads or SMALL.heads}
+
+
+@pytest.mark.parametrize("kernel", ["tpu", "cudnn"])
+def test_what_a_kernel_trained_can_be_generated_with(kernel, monkeypatch) -> None:
+    """Its rules are for whole texts: a cached step is a query or a prompt, under any mask."""
+    where = {"tpu": "tpu", "cudnn": "gpu"}[kernel]
+    monkeypatch.setattr(devices, "platform", lambda: where)
+    module = model(attention_kernel=kernel, dtype="float32")
+    _, kept = step(module, {"params": parameters()}, (TOKENS[:, :5], None))
+    found, _ = step(module, {"params": parameters(), **kept}, (TOKENS[:, 5:6], None))
+    close(found[:, 0], logits(model(), parameters())[:, 5])
 
 
 @pytest.mark.parametrize("pattern", ["window", "bigbird"])

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,26 @@ def test_greedy_text_is_the_task_s_own(trained, written) -> None:
     assert written(trained, *argv, "--beams=3") == expected
 
 
+def test_a_text_that_fits_the_cache_is_never_begun_again(trained, written, caplog) -> None:
+    """Of 10 tokens and 22 the last call is of 6, where others are of 8; no token is forgotten."""
+    logging.getLogger("reprise").addHandler(caplog.handler)
+    restored = parts.restore(str(trained.folder), "tested")
+    task, params = restored.parts.algorithm.task, restored.state.params
+    codec = codecs.of_run(restored.parts.values)["text"]
+    for count in (10, BLOCK - 3):
+        prompt = np.array([codecs.encode(codec, "to be, or not to be: that is the"[:count], "")])
+        length = BLOCK - count
+        made = task.generate(params, {}, {"tokens": prompt}, jax.random.key(0), length=length)
+        expected = codec.decode([*prompt[0], *np.asarray(made["tokens"])[0]])
+        argv = ("--prompt=" + "to be, or not to be: that is the"[:count], "--temperature=0")
+        assert written(trained, *argv, f"--length={length}") == expected
+    assert "its last" not in caplog.text
+    text = written(trained, "--prompt=" + "a" * BLOCK, "--temperature=0", "--length=3")
+    assert len(text.split()) == BLOCK + 3
+    assert "32 tokens: it is continued from its last 24" in caplog.text
+    logging.getLogger("reprise").removeHandler(caplog.handler)
+
+
 def test_a_full_cache_begins_again_with_the_last_tokens(trained, written) -> None:
     """Every token follows from at most BLOCK before it, as the uncached model has it."""
     text = written(trained, "--prompt=abcdefgh", "--length=70", "--temperature=0").split()
@@ -188,7 +209,12 @@ def test_a_translation_is_that_of_evaluation(adder: TrainedRun, written) -> None
     pipeline = restored.parts.pipeline("test")
     batch = next(pipeline.batches(0))
     state: Any = restored.state
-    for options, argv in (({}, ()), ({"beams": 3}, ("--beams=3",))):
+    penalised = {"beams": 3, "length_penalty": 2.0, "length": 2}
+    for options, argv in (
+        ({}, ()),
+        ({"beams": 3}, ("--beams=3",)),
+        (penalised, ("--beams=3", "--length_penalty=2", "--length=2")),
+    ):
         task = restored.parts.algorithm.task
         made = task.generate(state.params, {}, batch, jax.random.key(0), **options)["tokens"]
         for row in range(3):
@@ -198,6 +224,8 @@ def test_a_translation_is_that_of_evaluation(adder: TrainedRun, written) -> None
             assert written(adder, f"--prompt={source}", *argv) == expected
     with pytest.raises(ConfigError, match="--prompt: 'x' is not among the 15 entries"):
         written(adder, "--prompt=1x2")
+    with pytest.raises(ConfigError, match="99 tokens of a prediction: the model has 64 positions"):
+        written(adder, "--prompt=1+2", "--length=99")
     with pytest.raises(ConfigError, match="--prompt has 42 tokens, but the model has read texts"):
         written(adder, "--prompt=" + "1" * 40)
 
@@ -238,6 +266,8 @@ def test_a_recurrent_model_writes_on_without_an_end(tmp_path: Path, written) -> 
         (["--prompt=a", "--top_p=2"], "top_p is 2"),
         (["--prompt=a", "--beams=2", "--temperature=1"], "beams is 2 and temperature is 1"),
         (["--prompt=a", "--beams=2", "--length=40"], "1 tokens of a prompt and 40 more"),
+        (["--prompt=a", "--length_penalty=1"], "--length_penalty is for beams, and there is one"),
+        (["--prompt=a", "--beams=2", "--length_penalty=-1"], "length_penalty is -1.0"),
         (["--prompt=a", "--checkpoint=7"], "it must be tested"),
     ],
 )
