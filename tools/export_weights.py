@@ -2,8 +2,8 @@
 
 DIR gets config.json and model.safetensors, which Hugging Face's transformers reads, and the files
 of a tokenizer where the run's folder has some. The workdir is a run's folder, or one that
-tools.import_weights made; what came from there goes back to the same bytes. What has no counterpart
-is a warning that names it.
+tools.import_weights made; float32 weights of which all was imported go back to the same bytes. What
+has no counterpart is a warning that names it.
 """
 
 import logging

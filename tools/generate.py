@@ -73,7 +73,7 @@ def _parser() -> command_line.Parser:
     parser.add_argument("--beams", type=int, help="follow as many texts, and print the best")
     parser.add_argument(
         "--length_penalty", type=float,
-        help="alpha, by which beams of other lengths compare; default 0, of translations the task's",
+        help="alpha, by which beams of other lengths compare; default 0, or the task's",
     )  # fmt: skip
     parser.add_argument("--seed", type=command_line.seed, default=0, help="of the draws; default 0")
     return parser

@@ -9,7 +9,8 @@ the index of several files.
 
 The folder holds a checkpoint that `train.init_from=DIR` takes, a config.json with the section
 `model` that computes what the publisher's model does, the publisher's own as published.json, and
-its tokenizer's files. What found no place, on either side, is a warning that names it.
+its tokenizer's files, with vocabulary.json: a run of another vocabulary is warned. What found no
+place, on either side, is a warning that names it.
 """
 
 import logging
@@ -25,7 +26,7 @@ from etils import epath
 from models.layers.stack import stack_layers
 from tools import command_line, weights
 from tools.weights.common import files, mapping, options, summary
-from training import selection
+from training import selection, vocabulary
 from training.checkpoint import Checkpoints, RunState
 from training.contracts import ConfigError, DataError, TrainState
 from training.files import in_bucket
@@ -111,6 +112,10 @@ def save(
     params = stack_layers(tree) if section["scan_layers"] else tree
     state = TrainState(jnp.int32(0), jax.random.key(0), params, {}, {}, {})
     out.mkdir(parents=True)
+    try:
+        vocabulary.keep(epath.Path(out), files.vocabularies(published.folder))
+    except DataError as error:
+        log.warning("no vocabulary is kept: %s", error)
     checkpoints = Checkpoints(out)
     try:
         checkpoints.save(state, selection.first((), None, 1), RunState())

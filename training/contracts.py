@@ -144,6 +144,8 @@ class Pipeline:
       lossless: whether `decode` gives the very characters that the data has.
       vocabularies: {entry: id} of each tokenizer ("tokenizer", "source_tokenizer"), which a run
         keeps; none of made-up texts.
+      digest: of the examples of texts, which a run keeps, and goes on with the same alone; "" where
+        nothing says it cheaply.
     """
 
     specs: tuple[Mapping[str, jax.ShapeDtypeStruct], ...]
@@ -155,6 +157,7 @@ class Pipeline:
     references: Mapping[str, Callable[[int], str]] = field(default_factory=dict)
     lossless: bool = False
     vocabularies: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    digest: str = ""
 
 
 class Task(Protocol):

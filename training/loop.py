@@ -131,9 +131,10 @@ class Run:
         if newest is None:
             model = self.config.values.get("model", {})
             transfer.check(self.train.init_from, model, vocabularies)
-            vocabulary.keep(self.path, vocabularies)
+            vocabulary.keep(self.path, vocabularies, self.pipeline.digest)
         else:
             vocabulary.check(self.path, vocabularies)
+            vocabulary.check_texts(self.path, self.pipeline.digest)
         saved = self.saved(newest)
         self.clock.earlier = saved.seconds
         self.open(saved)

@@ -85,7 +85,8 @@ def build(
     codecs = texts.codecs()
     special = codecs["text"].special
     size = config.batch_size if train or not config.eval_batch_size else config.eval_batch_size
-    stream = joined(texts.coded(chosen, codecs, _FAKES).ids["text"], special, source.name)
+    coded = texts.coded(chosen, codecs, _FAKES)
+    stream = joined(coded.ids["text"], special, source.name)
     if fake:
         stream = np.resize(stream, size * config.block_size * 5 // 2 + 1)
     blocks = Blocks(stream, config.block_size, special.get("pad", 0), split)
@@ -118,6 +119,7 @@ def build(
         decode=decoders(codecs),
         lossless=lossless(codecs),
         vocabularies=vocabularies(codecs),
+        digest=coded.digest,
     )
 
 

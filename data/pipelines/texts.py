@@ -52,7 +52,7 @@ class Config:
       batch_size: training rows of a batch over all processes.
       eval_batch_size: those of evaluation; 0 for as many.
       max_length: tokens of the longest row, special ones included.
-      max_target_length: of a translation's target; 0 for max_length.
+      max_target_length: of a translation's target, at most max_length, which 0 stands for.
       bucket_lengths: shorter rows, rising, for batches of texts that fit them; () for one length.
       mixed: training batches hold texts of any lengths, in rows of the first of these that fits the
         longest; else texts that fit the same one.
@@ -142,6 +142,7 @@ def build(
         references=references(texts, codecs, chosen),
         lossless=lossless(codecs),
         vocabularies=vocabularies(codecs),
+        digest=coded.digest,
     )
 
 
@@ -210,6 +211,12 @@ def _check(config: Config, source: Source) -> str:
     if config.mixed and not lengths:
         raise ConfigError("data.mixed is for data.bucket_lengths, and there are none")
     tokenizers.check(config.tokenizer)
+    targets = config.max_target_length
+    if targets and not 4 <= targets <= config.max_length:
+        raise ConfigError(
+            f"data.max_target_length is {targets}: accepted are 0 and 4 to data.max_length, "
+            f"{config.max_length}"
+        )
     if form != "translation" and (config.source_tokenizer.name or config.max_target_length):
         raise ConfigError(
             "data.source_tokenizer and data.max_target_length are for translations only"

@@ -4,14 +4,15 @@
     PATH/pos/*.txt PATH/neg/*.txt texts of classes (form "text"), named by their folders
     PATH/reviews.csv              any form: its columns are named in `columns`
 
-Where PATH/train exists (a folder, or train.csv, train.tsv), splits are those of "train", "val" and
-"test" in PATH; a table may also be PATH itself. Otherwise "val" and "test" are drawn from all with
-`split_seed`. A document is a file or a line, or all files are one text, "whole", whose examples are
-its characters: split expressions then cut it, as in data/sources/tiny_shakespeare.py.
+Where PATH/train exists (a folder, train.csv, train.tsv, or train.txt of documents), splits are
+those of "train", "val" and "test" in PATH; a table may also be PATH itself. Otherwise "val" and
+"test" are drawn from all with `split_seed`. A document is a file or a line, or all files are one
+text, "whole", whose examples are its characters: split expressions then cut it, as in
+data/sources/tiny_shakespeare.py.
 
 Files are UTF-8. Empty documents and lines are left out, and counted once; an empty text that has a
-label, a pair or a translation is refused by its pipeline. Names that begin with a dot are passed
-over.
+label, a pair or a translation is refused, and so are documents in texts beside some in tables.
+Names that begin with a dot are passed over.
 """
 
 import functools

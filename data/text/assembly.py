@@ -191,7 +191,7 @@ class Translation:
     """Two texts: "source" [b, m], "source_lengths" [b], "target" [b, l], "target_lengths" [b].
 
     Both have their beginning and end. In rows of `size`, m = size, and l = size too unless targets
-    have a shorter limit.
+    have a shorter limit; a longer one is refused (data/pipelines/texts.py).
     """
 
     source: Side

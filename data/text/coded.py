@@ -26,10 +26,12 @@ class Coded:
       ids: by field of the texts, without special tokens; of "tags", a class for each id of "text",
         -1 where a word goes on.
       labels: int32 or float32 [n], or None.
+      digest: `Pipeline.digest`; "" of made-up ones.
     """
 
     ids: Mapping[str, Ids]
     labels: np.ndarray | None
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class Texting:
 
         key: dict[str, object] = {"source": self.source.identity, "examples": str(chosen)}
         key |= {"/".join(f): self._key(f, config) for f, config in self.tokenizers.items()}
-        return _coded(store.read(store.kept(self.source.name, key, make, "token ids")))
+        folder = store.kept(self.source.name, key, make, "token ids")
+        return _coded(store.read(folder), store.digest(folder))
 
     def _plain(self, texts: Texts, codecs: Mapping[str, AnyCodec]) -> dict[str, np.ndarray]:
         arrays = {}
@@ -141,10 +144,10 @@ class Texting:
         }  # fmt: skip
 
 
-def _coded(arrays: Mapping[str, np.ndarray]) -> Coded:
+def _coded(arrays: Mapping[str, np.ndarray], digest: str = "") -> Coded:
     fields = [name for name in arrays if f"{name}-offsets" in arrays]
     ids = {field: Ids(arrays[field], arrays[f"{field}-offsets"]) for field in fields}
-    return Coded(ids, arrays.get("labels"))
+    return Coded(ids, arrays.get("labels"), digest)
 
 
 def decoders(codecs: Mapping[str, AnyCodec]) -> dict[str, Callable[[Sequence[int]], str]]:

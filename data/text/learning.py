@@ -48,7 +48,7 @@ def train(
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     else:
         tokenizer = _pieces(config, specials, unknown, texts)
-    if config.lowercase and config.name != "wordpiece":
+    if config.lowercase and config.name in ("characters", "words"):
         tokenizer.normalizer = normalizers.Lowercase()
     return Codec(config, careful(tokenizer, specials), config.special).checked(where)
 
@@ -76,6 +76,8 @@ def _pieces(
     }
     if config.name == "bpe":
         tokenizer = Tokenizer(models.BPE())
+        if config.lowercase:
+            tokenizer.normalizer = normalizers.Lowercase()
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -20,8 +20,8 @@ from training.contracts import DataError
 
 _log = logging.getLogger("reprise.data")
 # Of what is kept: other versions of this project pass over it.
-_FORMAT = 1
-_SUMS = "sums.json"
+_FORMAT = 2
+_SUMS, _KEY = "sums.json", "key.json"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def kept(name: str, key: Mapping[str, object], make: Callable[[Path], None], wha
         else:
             with builders.prepared_folder(folder) as result:
                 make(result)
-                (result / "key.json").write_text(text)
+                (result / _KEY).write_text(text)
                 sums = {path.name: raw.sha256_of(path) for path in sorted(result.iterdir())}
                 (result / _SUMS).write_text(json.dumps(sums, indent=1))
             _log.info("%s: %s prepared in %s (once)", name, what, folder)
@@ -101,6 +101,13 @@ def verify(name: str) -> list[str]:
         check(name, path.parent)
         lines.append(f"prepared in {path.parent}")
     return lines
+
+
+def digest(folder: Path) -> str:
+    """Of the files alone, and not of what they were made of: the same content has the same one."""
+    sums = json.loads((folder / _SUMS).read_text())
+    listed = sorted((name, found) for name, found in sums.items() if name != _KEY)
+    return hashlib.sha256(repr(listed).encode()).hexdigest()
 
 
 def write(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:

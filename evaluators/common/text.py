@@ -49,7 +49,7 @@ def labels(pipeline: Pipeline, field: str, ids: Sequence[Any] | np.ndarray) -> t
 
 def _names(info: Info) -> dict[int, str]:
     # Of two names of an id the tokenizer's own comes first.
-    return {index: f"<{name}>" for name, index in reversed(info.special.items())}
+    return {index: f"<{name}>" for name, index in reversed(list(info.special.items()))}
 
 
 def _visible(text: str) -> str:

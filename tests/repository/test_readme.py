@@ -52,7 +52,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Two classes of two images of noise, and a text."""
     folder, texts = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("texts")
-    (texts / "verse.txt").write_text("All the world's a stage, and all are players.\n" * 40)
+    every = "".join(map(chr, range(33, 127)))
+    (texts / "verse.txt").write_text(
+        f"All the world's a stage, {every}, and all are players.\n" * 40
+    )
     noise = np.random.default_rng(0)
     for name in ("cats", "dogs"):
         (folder / name).mkdir()
@@ -101,6 +104,20 @@ def program(first: str, words: list[str]) -> tuple[Callable[[list[str]], int | N
         return train.run, words[1:]
     assert words[0] == "-m"
     return importlib.import_module(words[1]).run, words[2:]
+
+
+def test_ones_own_texts_are_learnt_as_the_command_says(
+    folders: dict[str, str], tmp_path: Path
+) -> None:
+    """Without --smoke, which would make texts up: ten updates of a small model on those here.
+
+    They hold more characters than the config's own vocabulary, of 65.
+    """
+    (command,) = (line for line in COMMANDS if "path/to/texts" in line)
+    first, *words = shlex.split(command.replace("path/to/texts", folders["path/to/texts"]))
+    run, argv = program(first, words)
+    small = ("model.width=8", "model.depth=1", "train.steps=10", "evaluators=()")
+    assert run([*argv, *(f"--config.{s}" for s in small), f"--workdir={tmp_path / 'run'}"]) == 0
 
 
 @pytest.mark.parametrize("code", blocks("python"))

@@ -57,6 +57,18 @@ def test_texts_that_changed_are_refused_until_they_are_back(texts, tmp_path, cap
     assert capsys.readouterr().out.startswith("the")
 
 
+def test_other_texts_of_the_same_words_are_no_way_to_go_on(texts, tmp_path) -> None:
+    """Their order would be another; that they lie elsewhere, or were written again, is nothing."""
+    run = tmp_path / "run"
+    train(run, values_of(texts))
+    (texts / "a.txt").write_text(BEFORE)
+    train(run, values_of(texts, "train.steps=4"))
+    (texts / "a.txt").write_text(BEFORE + BEFORE)
+    with pytest.raises(DataError, match=r"the texts are not those that this run learned from"):
+        train(run, values_of(texts, "train.steps=6"))
+    assert generate.run([f"--workdir={run}", "--prompt=the", "--length=3"]) == 0
+
+
 def test_weights_of_another_vocabulary_are_a_warning(texts, tmp_path, caplog) -> None:
     logging.getLogger("reprise").addHandler(caplog.handler)
     train(tmp_path / "run", values_of(texts))

@@ -93,7 +93,8 @@ def stamp(root: Path) -> str:
 def read(root: Path, reading: Reading, stamped: str) -> Content:
     """The texts at `root`, as they were at a stamp; DataError for what is not as it should be."""
     assert stamped
-    places = {name: place for name in SPLITS if (place := _place(root, name)) is not None}
+    found = {name: _place(root, name, reading.form) for name in SPLITS}
+    places = {name: place for name, place in found.items() if place is not None}
     parts = {name: _part(place, reading) for name, place in places.items()}
     if "train" not in parts:
         parts = {"train": _part(root, reading)}
@@ -104,11 +105,12 @@ def read(root: Path, reading: Reading, stamped: str) -> Content:
     return Content(names, splits)
 
 
-def _place(root: Path, split: str) -> Path | None:
-    """The folder or table of a split."""
+def _place(root: Path, split: str, form: str) -> Path | None:
+    """The folder, table or, of documents, text of a split."""
     if root.is_file():
         return None
-    found = [root / split, *(root / f"{split}{suffix}" for suffix in _TABLES)]
+    suffixes = (*_TABLES, *_TEXTS) if form == "documents" else _TABLES
+    found = [root / split, *(root / f"{split}{suffix}" for suffix in suffixes)]
     return next((path for path in found if path.exists()), None)
 
 
@@ -116,6 +118,11 @@ def _part(place: Path, reading: Reading) -> _Part:
     found = files(place)
     tables = [path for path in found if path.name.endswith(_TABLES)]
     texts = [path for path in found if path.name.endswith(_TEXTS)]
+    if texts and tables and reading.form in ("documents", "text"):
+        raise DataError(
+            f"text_folder: {place} holds both {texts[0].name} and {tables[0].name}: which is meant?"
+            " Move one kind away, or name the table as data.source.path"
+        )
     if texts and reading.form == "documents":
         return _documents(texts, reading.document)
     if texts and reading.form == "text":

@@ -284,6 +284,8 @@ def test_labelled_texts_may_be_learnt_as_a_language():
         ("text", {"too_long": "cut"}, "must be 'refuse' or 'truncate'"),
         ("pair", {"form": "documents"}, "are of the form 'pair'"),
         ("text", {"max_target_length": 8}, "for translations only"),
+        ("translation", {"max_target_length": 17}, "accepted are 0 and 4 to data.max_length, 16"),
+        ("translation", {"max_target_length": 1}, "accepted are 0 and 4 to data.max_length, 16"),
         ("text", {"source_tokenizer": WORDS}, "for translations only"),
         ("tags", {"tokenizer": Tokens("characters", 99)}, "the tags are those of words"),
         ("text", {"batch_size": 0}, "batch_size is 0"),

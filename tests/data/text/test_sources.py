@@ -64,6 +64,15 @@ def test_documents_are_files_or_lines_or_one_text(tmp_path, caplog):
     assert kept == len(text) - len(text) * 80 // 100 - 1
 
 
+def test_a_text_may_be_a_split(tmp_path):
+    """Lines that are held out stay so."""
+    splits = {"train": 5, "val": 2, "test": 3}
+    files = {f"{k}.txt": "".join(f"{k} {i}\n" for i in range(n)) for k, n in splits.items()}
+    source = own(write(tmp_path / "set", files), document="line")
+    assert source.info.num_examples == splits
+    assert list(source.texts("val").fields["text"]) == ["val 0", "val 1"]
+
+
 def test_classes_are_folders_or_a_column(tmp_path):
     folder = write(
         tmp_path / "a",
@@ -126,6 +135,7 @@ def test_tables_of_pairs_tags_and_translations(tmp_path):
         ({"c/a.txt": "x", "c/b.txt": "y"}, {"form": "text", "test_fraction": 0.5,
           "val_fraction": 0.0}, r"the labels are \['c'\]: there must be two at least"),
         ({"a.txt": "x"}, {"form": "pair"}, "is read from a table"),
+        ({"a.txt": "x", "b.csv": "text\nx\n"}, {}, r"holds both a\.txt and b\.csv: which is meant"),
         ({"a.csv": "text,label\nx,1\n"}, {"form": "pair"},
          r"a\.csv has no column 'pair': it has text, label"),
         ({"a.csv": "text,label\nx\n"}, {"form": "text"}, r"a\.csv, line 2: 1 columns, not 2"),

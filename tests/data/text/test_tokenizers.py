@@ -70,6 +70,17 @@ def test_a_file_of_ours_is_read_as_it_was_written(name, lowercase, tmp_path):
         assert read.decode(read.encode([text])[0]) == codec.decode(codec.encode([text])[0])
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_lower_case_is_what_it_learns_from(name):
+    config = Config(name, 400, lowercase=True, specials=("pad", "unk"))
+    codec = learning.train(config, ["HELLO World again"] * 50)
+    listed = set(codec.tokenizer.get_vocab()) - {"<pad>", "<unk>", "Ġ", "Ċ"}
+    learnt = {entry.removeprefix("Ġ") for entry in listed if len(entry) > 1}
+    assert all(entry == entry.lower() for entry in learnt)
+    if name != "characters":
+        assert {"hello", "world", "again"} <= learnt
+
+
 @settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cn"]), max_size=40))
 def test_bytes_spell_any_text(text):

@@ -7,12 +7,14 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from etils import epath
 from safetensors.numpy import load_file, save_file
 
 from tests.tools.conftest import train, values_of
 from tests.tools.weights.published import GOLDEN, imported
 from tools import export_weights, import_weights, parts
 from tools.weights.common import files
+from training import vocabulary
 from training.contracts import ConfigError, DataError
 from training.trees import named
 
@@ -111,6 +113,11 @@ CONFIGS = [
     ({"n_layer": 10_000}, DataError, "10000 layers, and the file has 28 tensors in all"),
     ({"architectures": 3}, DataError, "architectures is 3, and not a list of names"),
     ({"architectures": "GPT2Model"}, DataError, "architectures is 'GPT2Model', and not a list"),
+    (
+        {"architectures": [["GPT2Model"]]},
+        DataError,
+        r"architectures is \[\['GPT2Model'\]\], and not",
+    ),
     ({"vocab_size": "many"}, DataError, "vocab_size is 'many'; it must be a whole number"),
     ({"num_labels": 2.5}, DataError, "num_labels is 2.5; it must be a whole number"),
     ({"id2label": 3}, DataError, "id2label is 3, and not the names of classes"),
@@ -122,6 +129,45 @@ def test_a_config_that_no_model_has_is_refused(change, error, message, copied, t
     source = copied("gpt2_tied", config=lambda values: values.update(change))
     with pytest.raises(error, match=message):
         import_weights.run([f"--from={source}", f"--out={tmp_path / 'out'}"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("image_size", 0), ("image_size", -4), ("num_channels", 0)]
+)
+def test_images_of_no_size_are_refused(key, value, copied, tmp_path) -> None:
+    source = copied("vit_small", config=lambda values: values.update({key: value}))
+    with pytest.raises(DataError, match=f"{key} is {value}; it must be a whole number above 0"):
+        import_weights.run([f"--from={source}", f"--out={tmp_path / 'out'}"])
+
+
+def test_published_weights_keep_their_vocabulary(copied, warnings, tmp_path) -> None:
+    """A run that reads by another one is told; by the same it is not."""
+    source = copied("bert_body")
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "##re"]
+    (source / "vocab.txt").write_text("\n".join(entries) + "\n")
+    import_weights.run([f"--from={source}", f"--out={tmp_path / 'bert'}"])
+    own = {entry: i for i, entry in enumerate(entries)}
+    folder = epath.Path(tmp_path / "bert")
+    assert vocabulary.different(folder, {"tokenizer": own}) == ""
+    vocabulary.warn(folder, {"tokenizer": own})
+    assert "another vocabulary" not in warnings()
+    vocabulary.warn(folder, {"tokenizer": {**own, "the": 6, "##re": 5}})
+    assert "another vocabulary (data.tokenizer: 2 of 7 entries" in warnings()
+
+
+def test_a_vocabulary_that_is_none_is_told_and_weights_are_weights(
+    copied, warnings, tmp_path
+) -> None:
+    source = copied("bert_body")
+    (source / "vocab.txt").write_text("the\nthe\n")
+    import_weights.run([f"--from={source}", f"--out={tmp_path / 'bert'}"])
+    assert "no vocabulary is kept: " in warnings()
+
+
+def test_gpt2_s_vocabulary_is_a_table(tmp_path) -> None:
+    assert files.vocabularies(tmp_path) == {}
+    (tmp_path / "vocab.json").write_text('{"a": 0, "b": 1}')
+    assert files.vocabularies(tmp_path) == {"tokenizer": {"a": 0, "b": 1}}
 
 
 def test_places_and_files_that_are_none(copied, tmp_path) -> None:

@@ -124,6 +124,21 @@ def copy_beside(source: Path, out: Path) -> None:
             shutil.copyfile(source / name, out / name)
 
 
+def vocabularies(folder: Path) -> dict[str, dict[str, int]]:
+    """{"tokenizer": {entry: id}} as its files beside the weights have it; {} where none says it.
+
+    Raises DataError for a file that does not parse.
+    """
+    from data.text import tokenizer_files, tokenizers
+
+    for name in ("tokenizer.json", "vocab.txt"):
+        if (path := folder / name).is_file():
+            codec = tokenizer_files.open_file(tokenizers.Config("file", path=str(path)), path)
+            return {"tokenizer": codec.tokenizer.get_vocab(with_added_tokens=True)}
+    path = folder / "vocab.json"
+    return {"tokenizer": read_json(path)} if path.is_file() else {}
+
+
 def write(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
     """config.json and model.safetensors, as their library writes them."""
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"

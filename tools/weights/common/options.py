@@ -24,7 +24,7 @@ def architecture_of(family: Family, config: Mapping[str, Any]) -> str:
     Raises ConfigError for one that the family does not have, DataError for what is no list.
     """
     listed = config.get("architectures") or []
-    if not isinstance(listed, list):
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise DataError(f"config.json: architectures is {listed!r}, and not a list of names")
     named = next(iter(listed), next(iter(family.architectures)))
     name = family.aliases.get(named, named)
@@ -92,8 +92,9 @@ def image_of(family: Family, config: Mapping[str, Any]) -> tuple[int, int, int]:
     if not family.image:
         return (0, 0, 0)
     size, channels = config.get("image_size", 224), config.get("num_channels", 3)
-    if not isinstance(size, int) or not isinstance(channels, int):
-        raise DataError(f"config.json: image_size is {size!r}; it must be a whole number")
+    for key, value in (("image_size", size), ("num_channels", channels)):
+        if not isinstance(value, int) or value < 1:
+            raise DataError(f"config.json: {key} is {value!r}; it must be a whole number above 0")
     return (size, size, channels)
 
 
