@@ -22,7 +22,7 @@ from data import splits
 from data.names import nearest
 from data.pipelines.common.rows import Arrays, Rows, spec_of, this_process
 from data.text import tokenizers
-from data.text.coded import Texting, check_form, decoders, lossless, vocabularies
+from data.text.coded import Texting, check_form, described
 from data.text.kinds import Source
 from data.text.store import Ids
 from training.contracts import ConfigError, Info, Pipeline
@@ -116,10 +116,7 @@ def build(
         _info(config, source, special),
         batches,
         num_batches=None if train else rows.num_batches,
-        decode=decoders(codecs),
-        lossless=lossless(codecs),
-        vocabularies=vocabularies(codecs),
-        digest=coded.digest,
+        **described(codecs, coded),
     )
 
 

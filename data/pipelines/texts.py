@@ -29,15 +29,7 @@ from data.splits import Range
 from data.text import assembly, tokenizers
 from data.text.assembly import Assembler
 from data.text.batching import Batching
-from data.text.coded import (
-    AnyCodec,
-    Texting,
-    check_form,
-    decoders,
-    lossless,
-    references,
-    vocabularies,
-)
+from data.text.coded import AnyCodec, Texting, check_form, described, references
 from data.text.kinds import FORMS, Source
 from training.contracts import ConfigError, DataError, Info, Pipeline
 
@@ -138,11 +130,8 @@ def build(
         _info(config, source, codecs),
         batches,
         num_batches=None if train else rows.num_batches,
-        decode=decoders(codecs),
         references=references(texts, codecs, chosen),
-        lossless=lossless(codecs),
-        vocabularies=vocabularies(codecs),
-        digest=coded.digest,
+        **described(codecs, coded),
     )
 
 

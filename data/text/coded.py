@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -150,29 +151,29 @@ def _coded(arrays: Mapping[str, np.ndarray], digest: str = "") -> Coded:
     return Coded(ids, arrays.get("labels"), digest)
 
 
-def decoders(codecs: Mapping[str, AnyCodec]) -> dict[str, Callable[[Sequence[int]], str]]:
-    """`Pipeline.decode` of the codecs of a source's fields."""
-    if "target" in codecs:
-        return {"source": codecs["source"].decode, "target": codecs["target"].sentence}
-    return {"tokens": codecs["text"].decode}
+def described(codecs: Mapping[str, AnyCodec], coded: Coded) -> dict[str, Any]:
+    """What a Pipeline says of its ids: "decode", "lossless", "vocabularies" and "digest".
 
-
-def vocabularies(codecs: Mapping[str, AnyCodec]) -> dict[str, dict[str, int]]:
-    """`Pipeline.vocabularies` of the codecs of a source's fields."""
-    main = codecs["target" if "target" in codecs else "text"]
-    found = {"tokenizer": main}
-    if codecs.get("source", main) is not main:
-        found["source_tokenizer"] = codecs["source"]
+    Made-up texts are what their ids say, and have no vocabulary.
+    """
+    named = {"tokenizer": codecs["target" if "target" in codecs else "text"]}
+    if codecs.get("source", named["tokenizer"]) is not named["tokenizer"]:
+        named["source_tokenizer"] = codecs["source"]
+    real = {name: codec for name, codec in named.items() if isinstance(codec, Codec)}
     return {
-        name: codec.tokenizer.get_vocab(with_added_tokens=True)
-        for name, codec in found.items()
-        if isinstance(codec, Codec)
+        "decode": _decoders(codecs),
+        "lossless": all(codec.lossless for codec in real.values()),
+        "vocabularies": {
+            name: codec.tokenizer.get_vocab(with_added_tokens=True) for name, codec in real.items()
+        },
+        "digest": coded.digest,
     }
 
 
-def lossless(codecs: Mapping[str, AnyCodec]) -> bool:
-    """`Pipeline.lossless`; made-up texts are what their ids say."""
-    return all(isinstance(codec, MadeUp) or codec.lossless for codec in codecs.values())
+def _decoders(codecs: Mapping[str, AnyCodec]) -> dict[str, Callable[[Sequence[int]], str]]:
+    if "target" in codecs:
+        return {"source": codecs["source"].decode, "target": codecs["target"].sentence}
+    return {"tokens": codecs["text"].decode}
 
 
 def references(
